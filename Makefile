@@ -1,0 +1,41 @@
+# Four words a contributor needs: run, test, check, bench. Everything else serves them.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: run test check bench peers lock clean
+
+# The whole bootstrap is the standard venv and pip: one hashed lock, no addresses in it.
+.venv/.stamp: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: .venv/.stamp
+	@$(BIN)/glasspost serve --data var
+
+test: .venv/.stamp
+	@$(BIN)/python -m pytest -n auto
+
+check: .venv/.stamp
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest tests/house
+
+bench: .venv/.stamp
+	@$(BIN)/python bench/run.py
+
+# Real peers (Debian packages): needs root or sudo.
+peers:
+	sh .ci/peers
+
+# Writes requirements.lock from pyproject.toml: versions and hashes, no addresses.
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install -q uv
+	.venv-lock/bin/uv --system-certs export --all-groups --no-emit-project --no-header --no-annotate -q -o requirements.lock
+	rm -rf .venv-lock uv.lock
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Floor 6, hands: what a person types."""

@@ -1,0 +1,84 @@
+"""The command line's front door.
+
+Lives here: the list of commands, and the promise that an error is one line that says what to do, never a traceback.
+Does not live here: any command (one file per family beside this one).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from glasspost import __version__
+from glasspost.cli import config, conversations, directory, mailbox, queue, serve
+from glasspost.errors import ConfigurationError, Exit, GlasspostError
+
+app = typer.Typer(
+    name="glasspost",
+    help="A mail server made of glass.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(serve.serve)
+app.add_typer(directory.domain_app, name="domain")
+app.add_typer(directory.account_app, name="account")
+app.add_typer(directory.alias_app, name="alias")
+app.add_typer(queue.app, name="queue")
+app.add_typer(mailbox.app, name="mailbox")
+app.add_typer(conversations.conversations_app, name="conversations")
+app.add_typer(config.app, name="config")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"glasspost {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A mail server made of glass."""
+
+
+def run() -> None:
+    """The `glasspost` command."""
+    sys.exit(main())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code (errors.Exit)."""
+    try:
+        result = app(arguments, standalone_mode=False)
+        return result if isinstance(result, int) else Exit.OK
+    except ConfigurationError as error:
+        for problem in error.problems:
+            _complain(str(problem))
+        return Exit.CONFIGURATION
+    except GlasspostError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has had enough; nothing is wrong. Python must not try to flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except typer.Abort:
+        return 130
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error of typer's, whose class is not public
+            _complain(f"{error.format_message()} Try --help.")
+            return Exit.USAGE
+        raise
+
+
+def _complain(text: str) -> None:
+    print(f"glasspost: {text}", file=sys.stderr)

@@ -1,0 +1,192 @@
+"""`glasspost queue`: what waits, and a postmaster's hands on it.
+
+Lives here: the commands and how they print.
+Does not live here: the queue itself (storage/queue.py).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import apsw
+import typer
+
+from glasspost.errors import NotFound
+from glasspost.storage import queue
+from glasspost.storage.database import Database
+from glasspost.storage.folder import Folder
+
+app = typer.Typer(help="Look at the queue, and change it.", no_args_is_help=True)
+
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", envvar="GLASSPOST_DATA", help="The data folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Which = Annotated[
+    list[str],
+    typer.Argument(metavar="ID...", help="Queue ids (q...), single recipients (q...#2), or `all`."),
+]
+
+
+def _store(data: Path) -> Database:
+    folder = Folder(data)
+    folder.must_exist()
+    return Database(folder.spool, "spool")
+
+
+@app.command("list")
+def list_(
+    data: Data = Path("var"),
+    as_json: Json = False,
+    summary: Annotated[bool, typer.Option("--summary", help="Only how many, by domain and state.")] = False,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="At most N; 0: all of them.")] = 0,
+) -> None:
+    """List the recipients that wait, in order of arrival."""
+    database = _store(data)
+    try:
+        if summary:
+            _print_summary(queue.summary(database.reader), as_json)
+            return
+        entries = queue.entries(database.reader, limit=limit or -1)
+    finally:
+        database.close_now()
+    if as_json:
+        typer.echo(json.dumps([asdict(entry) for entry in entries], indent=1))
+        return
+    now = time.time()
+    for entry in entries:
+        typer.echo(f"{_name(entry)}  {_state(entry, now):<26}  <{entry.sender}> -> <{entry.recipient}>")
+        if entry.last_reply:
+            typer.echo(f"    {entry.last_reply}")
+    typer.echo(f"{len(entries)} waiting" if entries else "The queue is empty.")
+
+
+@app.command()
+def show(
+    which: Annotated[str, typer.Argument(metavar="ID", help="A queue id (q...).")],
+    data: Data = Path("var"),
+    as_json: Json = False,
+) -> None:
+    """Show one message that waits: its envelope, and how each recipient stands."""
+    database = _store(data)
+    try:
+        entries = queue.entries(database.reader, _span(which))
+    finally:
+        database.close_now()
+    if not entries:
+        raise NotFound(f"{which} is not in the queue; `glasspost conversations show {which}` tells what became of it")
+    if as_json:
+        typer.echo(json.dumps([asdict(entry) for entry in entries], indent=1))
+        return
+    first, now = entries[0], time.time()
+    typer.echo(f"{first.queue_id}  {first.size} octets, arrived {_moment(first.arrived)} by {first.conversation}")
+    typer.echo(f"from <{first.sender}>")
+    for entry in entries:
+        typer.echo(f"to   <{entry.recipient}>  #{entry.number}: {_state(entry, now)}")
+        if entry.attempts:
+            typer.echo(f"     attempts: {entry.attempts}, the last {_moment(entry.last_attempt)}: {entry.last_reply}")
+        if entry.last_conversation:
+            typer.echo(f"     said in {entry.last_conversation} with {entry.last_host}")
+        if entry.doubtful:
+            typer.echo(f"     in doubt: {entry.doubtful} attempt(s) may have arrived although no answer came")
+
+
+@app.command()
+def retry(which: Which, data: Data = Path("var")) -> None:
+    """Try waiting ones now instead of when they fall due."""
+    _change(data, which, lambda connection, span: queue.retry(connection, span, time.time()), "to be tried now")
+
+
+@app.command()
+def hold(which: Which, data: Data = Path("var")) -> None:
+    """Keep them back until `release`."""
+    _change(data, which, queue.hold, "held")
+
+
+@app.command()
+def release(which: Which, data: Data = Path("var")) -> None:
+    """Let held ones go on, at once."""
+    _change(data, which, lambda connection, span: queue.release(connection, span, time.time()), "released")
+
+
+@app.command()
+def bounce(which: Which, data: Data = Path("var")) -> None:
+    """Return them to their sender, with a report. The running node does it at once, or the next one to start."""
+    _change(data, which, lambda connection, span: queue.bounce(connection, span, time.time()), "to be returned")
+
+
+@app.command()
+def remove(which: Which, data: Data = Path("var")) -> None:
+    """Throw them away. Nobody is told."""
+    _change(data, which, queue.remove, "removed")
+
+
+@app.command()
+def doubts(data: Data = Path("var"), as_json: Json = False) -> None:
+    """List attempts that may have arrived although no answer came: why somebody may have got a message twice."""
+    database = _store(data)
+    try:
+        found = queue.doubts(database.reader)
+    finally:
+        database.close_now()
+    if as_json:
+        typer.echo(json.dumps([asdict(doubt) for doubt in found], indent=1))
+        return
+    for doubt in found:
+        typer.echo(f"{_moment(doubt.noted)}  {doubt.queue_id}  <{doubt.recipient}>: {doubt.reason}")
+    typer.echo(f"{len(found)} in doubt" if found else "Nothing is in doubt.")
+
+
+def _change(data: Path, which: list[str], change: Callable[[apsw.Connection, tuple[int, int]], int], done: str) -> None:
+    spans = [_span(one) for one in which]
+    database = _store(data)
+    try:
+        count = database.apply(lambda connection: sum(change(connection, span) for span in spans))
+    finally:
+        database.close_now()
+    if not count:
+        raise NotFound(f"nothing in the queue matches {' '.join(which)}; `glasspost queue list` shows what waits")
+    typer.echo(f"{count} recipient{'' if count == 1 else 's'} {done}")
+
+
+def _span(text: str) -> tuple[int, int]:
+    if text == "all":
+        return queue.EVERYTHING
+    span = queue.span(text)
+    if span is None:
+        raise NotFound(f"{text} is not a queue id; they look like q02k30htpcaj, or q02k30htpcaj#2 for one recipient")
+    return span
+
+
+def _print_summary(piles: list[queue.Pile], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps([asdict(pile) for pile in piles], indent=1))
+        return
+    for pile in piles:
+        typer.echo(f"{pile.count:>9}  {pile.state:<10}  {pile.domain}")
+    typer.echo(f"{sum(pile.count for pile in piles):>9}  in all")
+
+
+def _name(entry: queue.Entry) -> str:
+    return f"{entry.queue_id}#{entry.number}"
+
+
+def _state(entry: queue.Entry, now: float) -> str:
+    if entry.wish:
+        return "to be returned"
+    if entry.state != "waiting":
+        return entry.state
+    wait = entry.due - now
+    if wait <= 0:
+        return "due"
+    for size, word in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if wait >= size:
+            return f"next attempt in {wait / size:.0f} {word}"
+    return f"next attempt in {wait:.0f} s"
+
+
+def _moment(when: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when)) if when else "never"

@@ -1,0 +1,1 @@
+"""Floor 3, inbound: taking mail from whoever brings it."""

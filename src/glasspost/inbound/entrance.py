@@ -1,0 +1,54 @@
+"""What all sessions of one listener share.
+
+Lives here: the listener's settings, and the rooms its sessions turn to.
+Does not live here: any behaviour (session.py), where the settings come from (node/wiring.py).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from glasspost.clock import Clock
+from glasspost.inbound.limits import ConnectionLimits
+from glasspost.inbound.policy import Policy
+from glasspost.protocol.smtp_offer import ServerSettings
+from glasspost.storage.accounts import Directory
+from glasspost.storage.spool import Spool
+from glasspost.storage.spooled import Intake
+from glasspost.storage.transcripts import Transcripts
+
+if TYPE_CHECKING:
+    from glasspost.inbound.session import SmtpSession
+
+
+@dataclass(slots=True)
+class InboundSettings:
+    """What one listener's sessions need beside the conversation's settings. Times in seconds."""
+
+    role: str
+    offer: ServerSettings
+    greeting_timeout: float = 300
+    command_timeout: float = 300
+    data_timeout: float = 180
+    max_received: int = 100
+    cleartext_auth: str = "loopback"  # "loopback", "never", "always"
+
+
+@dataclass(slots=True)
+class Entrance:
+    """Everything the sessions of one listener share."""
+
+    settings: InboundSettings
+    policy: Policy
+    directory: Directory
+    spool: Spool
+    transcripts: Transcripts
+    limits: ConnectionLimits
+    clock: Clock
+    accepted: Callable[[Intake], None]  # told after the commit: the scheduler's and the mailboxes' ear
+    may_claim: Callable[[Intake], bool]  # asked before it: is there room to deliver these recipients at once?
+    tls_context: ssl.SSLContext | None
+    sessions: set[SmtpSession]

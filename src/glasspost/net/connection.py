@@ -1,0 +1,199 @@
+"""One TCP connection of ours, server's or client's: bytes, deadline, back pressure, TLS.
+
+Lives here: what every conversation needs from a socket, as a base for sessions (inbound/session.py,
+retrieval/pop3.py, outbound/remote.py).
+Does not live here: any meaning of the bytes.
+
+Cost matters: thousands of idle connections each own one of these. A deadline is a number that moves with every
+octet, looked at by one lazy alarm, so a busy connection arms no timers; an idle one holds one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import cast
+
+
+class Connection(asyncio.Protocol):
+    """A connection with a deadline. Subclasses override `opened`, `received`, `lost`, `deadline_passed`."""
+
+    __slots__ = (
+        "_alarm",
+        "_deadline",
+        "_over",
+        "_paused_by_peer",
+        "_reading",
+        "loop",
+        "peer",
+        "transport",
+        "upgrading",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.transport: asyncio.Transport | None = None
+        self.peer: tuple[str, int] = ("", 0)
+        self.upgrading = False  # a TLS handshake is under way on this connection
+        self._deadline = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._paused_by_peer = False
+        self._reading = True
+        self._over = False
+
+    # --- for subclasses ---------------------------------------------------------------------------------------
+
+    def opened(self) -> None:
+        """The connection stands."""
+
+    def received(self, data: bytes) -> None:
+        """Bytes have come. While `upgrading` they came through TLS, ahead of the news that the handshake is done."""
+
+    def lost(self, error: Exception | None) -> None:
+        """The connection is gone; nothing can be sent any more. Called once."""
+
+    def deadline_passed(self) -> None:
+        """Nothing moved for as long as `set_deadline` allowed."""
+
+    def drained(self) -> None:
+        """The peer takes bytes again, after `choked` was true."""
+
+    def peer_ended(self) -> bool:
+        """The peer will send nothing more. True keeps our side open for what is still to be said."""
+        return False
+
+    # --- what subclasses use ----------------------------------------------------------------------------------
+
+    @property
+    def choked(self) -> bool:
+        """Whether the peer takes no more bytes for the moment: stop producing, and wait for `drained`."""
+        return self._paused_by_peer
+
+    @property
+    def is_open(self) -> bool:
+        return self.transport is not None and not self.transport.is_closing()
+
+    def set_deadline(self, seconds: float) -> None:
+        """Something must happen within `seconds` from now; each call moves the deadline."""
+        self._deadline = self.loop.time() + seconds
+        alarm = self._alarm
+        if alarm is None:
+            self._alarm = self.loop.call_later(seconds, self._look_at_clock)
+        elif alarm.when() > self._deadline + 1.0:
+            alarm.cancel()
+            self._alarm = self.loop.call_later(seconds, self._look_at_clock)
+
+    def no_deadline(self) -> None:
+        """Wait for ever: while we, not the peer, owe the next move."""
+        self._deadline = float("inf")
+
+    def send(self, data: bytes) -> None:
+        """Write; dropped silently once the connection is gone, as `lost` has said or will say."""
+        if data and self.transport is not None and not self.transport.is_closing():
+            self.transport.write(data)
+
+    def pause(self) -> None:
+        """Take no more bytes from the peer: the kernel's buffer, then the peer, will wait."""
+        if self._reading and self.transport is not None and not self.transport.is_closing():
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if not self._reading and self.transport is not None and not self.transport.is_closing():
+            self._reading = True
+            self.transport.resume_reading()
+
+    def hang_up(self) -> None:
+        """Close after what was written has gone out."""
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Close at once; what was not sent yet is lost."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, hostname: str | None = None) -> None:
+        """Go over to TLS on this connection. Raises ssl.SSLError, OSError or TimeoutError where the handshake fails.
+
+        The caller must have made sure that no cleartext octet is left unread (DESIGN law 6). Octets still in the
+        kernel reach the handshake, and break it: they cannot cross over as commands.
+        """
+        assert self.transport is not None
+        self.upgrading = True
+        clear = self.transport
+        clear.pause_reading()
+        try:
+            upgraded = await self.loop.start_tls(
+                clear,
+                self,
+                context,
+                server_side=server_side,
+                server_hostname=hostname,
+                ssl_handshake_timeout=30,
+                ssl_shutdown_timeout=3,
+            )
+            if upgraded is None:
+                raise ConnectionResetError("the connection was lost during the TLS handshake")
+        except BaseException as error:
+            # Neither loop promises to call `connection_lost` after a handshake that failed.
+            clear.abort()
+            self.loop.call_soon(self.connection_lost, error if isinstance(error, Exception) else None)
+            raise
+        finally:
+            self.upgrading = False
+        self.transport = upgraded
+        self._reading = True
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The TLS object once TLS stands; None in the clear."""
+        if self.transport is None:
+            return None
+        return cast("ssl.SSLObject | None", self.transport.get_extra_info("ssl_object"))
+
+    # --- asyncio's side ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        if self.upgrading:
+            return
+        name = transport.get_extra_info("peername")
+        if isinstance(name, tuple):
+            self.peer = (name[0], name[1])
+        self.opened()
+
+    def data_received(self, data: bytes) -> None:
+        self.received(data)
+
+    def eof_received(self) -> bool:
+        return self.peer_ended()
+
+    def pause_writing(self) -> None:
+        self._paused_by_peer = True
+
+    def resume_writing(self) -> None:
+        self._paused_by_peer = False
+        self.drained()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if not self._over:
+            self._over = True
+            self.lost(exc)
+        self.transport = None
+
+    def _look_at_clock(self) -> None:
+        self._alarm = None
+        if self.transport is None:
+            return
+        left = self._deadline - self.loop.time()
+        if left == float("inf"):
+            # Nobody is waited for now; look again in a while, the deadline may have come back by then.
+            self._alarm = self.loop.call_later(30, self._look_at_clock)
+        elif left > 0.01:
+            self._alarm = self.loop.call_later(left, self._look_at_clock)
+        else:
+            self.deadline_passed()

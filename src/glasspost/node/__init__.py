@@ -1,0 +1,1 @@
+"""Floor 4, node: the house put together."""

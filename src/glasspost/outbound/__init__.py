@@ -1,0 +1,1 @@
+"""Floor 3, outbound: passing mail on, and trying again."""

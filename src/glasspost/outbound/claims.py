@@ -1,0 +1,177 @@
+"""What this node has in hand of the queue, and how more comes into its hands.
+
+Lives here: the window, claiming what falls due, keeping leases, and seeing what others changed in the store.
+Does not live here: what is done with what was claimed (scheduler.py), the SQL of a claim (storage/spool.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+import structlog
+
+from glasspost.clock import Alarm, Clock
+from glasspost.storage.bodies import queries
+from glasspost.storage.database import row
+from glasspost.storage.spool import Spool
+from glasspost.storage.spooled import Queued
+
+CLAIM_AT_ONCE = 500
+LOOK_AROUND = 1.0  # seconds between looks at what others changed in the store
+CLAIM_AGAIN = 5.0  # seconds until a claim that failed is tried again
+
+log = structlog.get_logger("scheduler")
+
+
+class Claims:
+    """The recipients in this node's hands: at most `window` of them are claimed, however many wait on disk."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        clock: Clock,
+        window: int,
+        *,
+        take: Callable[[Iterable[Queued]], None],
+        run: Callable[[Coroutine[Any, Any, None]], None],
+        looked: Callable[[float], None],
+        changed: Callable[[], None],
+    ) -> None:
+        """`take` is given what was claimed, `run` runs a coroutine as a task; `looked` is called now and then,
+        `changed` when somebody else has changed the queue."""
+        self.in_hand: dict[int, Queued] = {}
+        self.claiming = False
+        self._spool = spool
+        self._clock = clock
+        self._window = window
+        self._take = take
+        self._run = run
+        self._looked = looked
+        self._changed = changed
+        self._running = False
+        self._alarm: Alarm | None = None
+        self._round: Alarm | None = None
+        self._full = False  # the window was full when last looked at: more may be due
+        self._data_version = 0  # moves when another connection commits; 0: not looked yet
+        self._renewed = 0.0
+
+    def start(self, claiming: bool) -> None:
+        """Begin to look around, and, unless paused, to claim."""
+        self._running = claiming
+        self._renewed = self._clock.now()
+        self._look_around()
+        self.wake()
+
+    def stop(self) -> None:
+        self._running = False
+        for alarm in (self._alarm, self._round):
+            if alarm is not None:
+                alarm.cancel()
+        self._alarm = self._round = None
+
+    # --- in hand ----------------------------------------------------------------------------------------------
+
+    def room_for(self, count: int) -> bool:
+        return len(self.in_hand) + count <= self._window
+
+    def hold(self, queued: Queued) -> bool:
+        """A recipient has come into this node's hands. False where it was there already, claimed again because the
+        lease had run out, or because it was held and released meanwhile: then what is done for it goes on."""
+        older = self.in_hand.get(queued.id)
+        if older is not None:
+            if older.begun or not queued.wish:
+                older.generation = queued.generation
+                older.wish = queued.wish
+                older.withdrawn = False
+                return False
+            older.withdrawn = True
+            self.let_go(older)
+        self.in_hand[queued.id] = queued
+        queued.message.in_hand += 1
+        return True
+
+    def let_go(self, queued: Queued) -> None:
+        if self.in_hand.get(queued.id) is not queued:
+            return
+        del self.in_hand[queued.id]
+        message = queued.message
+        message.in_hand -= 1
+        if message.in_hand == 0:
+            self._spool.let_go(message)
+
+    # --- claiming what falls due ------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Look for due work soon."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._running and not self.claiming:
+            self.claiming = True
+            self._run(self._claim())
+
+    def wake_if_room(self) -> None:
+        """Look for due work if there was no room for it, and is now."""
+        if self._full and len(self.in_hand) <= self._window // 2:
+            self.wake()
+
+    async def _claim(self) -> None:
+        """Fill the window with what is due; then sleep until more is."""
+        try:
+            while self._running:
+                now = self._clock.now()
+                room = self._window - len(self.in_hand)
+                due = self._spool.next_due()
+                self._full = room <= 0
+                if due is None or room <= 0:
+                    return
+                if due > now:
+                    self._alarm = self._clock.call_in(due - now, self.wake)
+                    return
+                claimed = await self._spool.claim(now, min(room, CLAIM_AT_ONCE))
+                if not claimed:
+                    return
+                self._take(claimed)
+        except Exception:
+            log.exception("claiming failed")
+            if self._running:
+                self._alarm = self._clock.call_in(CLAIM_AGAIN, self.wake)
+        finally:
+            self.claiming = False
+
+    # --- looking around ---------------------------------------------------------------------------------------
+
+    def _look_around(self) -> None:
+        """Once in a while: what did a postmaster change in the store, and which leases need renewing?"""
+        self._round = self._clock.call_in(LOOK_AROUND, self._look_around)
+        self._run(self._look())
+
+    async def _look(self) -> None:
+        try:
+            version = await self._spool.database.written(lambda connection: row(connection, "PRAGMA data_version")[0])
+            known, self._data_version = self._data_version, version
+            if known not in (0, version):
+                await self._find_withdrawn()
+                self._changed()
+                self.wake()
+            now = self._clock.now()
+            if now - self._renewed > self._spool.lease / 3:
+                self._renewed = now
+                await self._spool.renew(list(self.in_hand.values()), now)
+                self._looked(now)
+            elif self._alarm is None:
+                self.wake()
+        except Exception:
+            log.exception("looking around failed")
+
+    async def _find_withdrawn(self) -> None:
+        """Recipients in hand that somebody has held or removed meanwhile are not tried any more."""
+        held = list(self.in_hand.values())
+        keys = [(queued.id, queued.generation) for queued in held]
+        ours = await self._spool.database.read(
+            lambda connection: [row(connection, queries.still_ours, key) is not None for key in keys]
+        )
+        for queued, key, is_ours in zip(held, keys, ours, strict=True):
+            if queued.generation == key[1]:  # else it was claimed anew while we looked
+                queued.withdrawn = not is_ours

@@ -1,0 +1,143 @@
+"""The reports an attempt calls for: who is told what, and how the report itself goes out.
+
+Lives here: RFC 3461 §5's rules of when to report, and turning a report into mail from the null reverse-path.
+Does not live here: how a report reads (mail/dsn.py), when an attempt is made (scheduler.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from glasspost.clock import Clock
+from glasspost.ids import write_id
+from glasspost.mail.dsn import compose_report
+from glasspost.mail.dsn_fields import Kind, ReportedRecipient
+from glasspost.mail.envelope import BodyType, Envelope, Outcome, Recipient, Verdict
+from glasspost.mail.message import split_header
+from glasspost.storage.accounts import Directory
+from glasspost.storage.resolution import Local, NotLocal
+from glasspost.storage.spool import Spool
+from glasspost.storage.spooled import Intake, Message, Queued
+
+HEAD_LIMIT = 64 * 1024  # octets of the original's header that a report repeats
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """`full_limit`: the largest original, in octets, that comes back whole."""
+
+    hostname: str
+    full_limit: int = 100_000
+    detail_separator: str = "+"
+
+
+@dataclass(slots=True)
+class Result:
+    """One recipient's outcome, with what the schedule made of it."""
+
+    queued: Queued
+    outcome: Outcome
+    kind: Kind | None = None  # the report it calls for
+    attempted: float = 0.0
+    retry_until: float | None = None
+
+
+def report_wanted(queued: Queued, outcome: Outcome) -> Kind | None:
+    """The report that an outcome calls for by the sender's wishes; delays are the schedule's matter."""
+    match outcome.verdict:
+        case Verdict.FAILED if queued.notify.wants_failure:
+            return "failed"
+        case Verdict.DELIVERED if queued.notify.wants_success:
+            if not outcome.forwards:
+                return "delivered"
+            # An alias with one target passes the wish on instead (RFC 3461 §5.2.7.2).
+            return "expanded" if outcome.deposits or len(outcome.forwards) > 1 else None
+        case Verdict.RELAYED if queued.notify.wants_success and not outcome.reports_onward:
+            return "relayed"
+        case _:
+            return None
+
+
+class Reports:
+    """Makes reports ready for the spool."""
+
+    def __init__(self, settings: ReportSettings, spool: Spool, directory: Directory, clock: Clock) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._directory = directory
+        self._clock = clock
+
+    async def compose(self, message: Message, results: Sequence[Result]) -> list[Intake]:
+        """The reports on one message: one for each kind of fate, none about mail from the null reverse-path."""
+        if message.reverse_path is None:
+            return []
+        by_kind: dict[Kind, list[Result]] = {}
+        for result in results:
+            if result.kind is not None:
+                by_kind.setdefault(result.kind, []).append(result)
+        if not by_kind:
+            return []
+        original = await self._original(message)
+        made = (self._compose(message, kind, group, original) for kind, group in by_kind.items())
+        return [intake for intake in made if intake is not None]
+
+    async def _original(self, message: Message) -> bytes:
+        """The original, or as much of its beginning as a report may need."""
+        limit = self._settings.full_limit if message.ret != "HDRS" else 0
+        gathered = b""
+        async for piece in message.content.chunks():
+            gathered += piece
+            if len(gathered) > max(limit, HEAD_LIMIT):
+                break
+        return gathered
+
+    def _compose(self, message: Message, kind: Kind, results: Sequence[Result], original: bytes) -> Intake | None:
+        sender = message.reverse_path
+        assert sender is not None
+        now = self._clock.now()
+        draft = self._spool.new_draft()
+        whole = message.ret != "HDRS" and len(original) == message.size <= self._settings.full_limit
+        utf8 = message.smtputf8
+        draft.add(
+            compose_report(
+                kind,
+                reporting_mta=self._settings.hostname,
+                reverse_path=sender,
+                envid=message.envid,
+                arrived=message.arrived,
+                queue_id=message.queue_id,
+                recipients=[_reported(result) for result in results],
+                original_head=split_header(original[:HEAD_LIMIT])[0],
+                original=original if whole else None,
+                smtputf8=utf8,
+                when=now,
+                report_id=write_id("q", draft.id),
+            )
+        )
+        body = BodyType.EIGHT_BIT if draft.eight_bit else BodyType.SEVEN_BIT
+        envelope = Envelope(None, body=body, smtputf8=utf8 and (sender.needs_utf8 or draft.eight_bit))
+        intake = Intake(draft, envelope, b"", now, message.conversation, due=now)
+        found = self._directory.resolve(sender, separator=self._settings.detail_separator)
+        if isinstance(found, Local):
+            intake.deposits = [(account.id, sender) for account in found.accounts]
+            intake.recipients = [Recipient(path) for path in found.forwards]
+        elif isinstance(found, NotLocal):
+            intake.recipients = [Recipient(sender)]
+        else:
+            return None  # a sender of a domain of ours who does not exist: there is nobody to tell
+        intake.claim = bool(intake.recipients)
+        return intake
+
+
+def _reported(result: Result) -> ReportedRecipient:
+    queued = result.queued
+    return ReportedRecipient(
+        queued.address,
+        result.outcome,
+        orcpt=queued.orcpt,
+        notify=queued.notify,
+        attempts=queued.attempts + (1 if result.attempted else 0),
+        last_attempt=result.attempted,
+        will_retry_until=result.retry_until,
+    )

@@ -1,0 +1,51 @@
+"""What an SMTP listener offers: its settings, and the EHLO lines they make.
+
+Lives here: one value per listener, shared by all its conversations, and the list of extensions (RFC 5321 §4.1.1.1).
+Does not live here: what each extension does (smtp_server.py, smtp_parameters.py), where the settings come from (node/).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(slots=True)
+class ServerSettings:
+    """What one listener's conversations are like. Sizes in octets."""
+
+    hostname: str
+    max_size: int = 50_000_000
+    max_recipients: int = 1000
+    max_transactions: int = 0  # 0: no limit
+    max_errors: int = 10
+    line_limit: int = 2048
+    repair_newlines: bool = False
+    smtputf8: bool = True
+    tls_available: bool = False
+    mechanisms: tuple[str, ...] = ()  # of AUTH; empty: not offered
+    cleartext_auth: bool = False
+
+    def offers(self, verb: str, *, tls: bool) -> bool:
+        """Whether a verb of the table is anything to this listener."""
+        if verb == "AUTH":
+            return bool(self.mechanisms)
+        return verb != "STARTTLS" or self.tls_available or tls
+
+    def in_the_clear(self, allowed: bool) -> ServerSettings:
+        """The same offer with or without sign-in in the clear: it may depend on where the client is."""
+        return self if self.cleartext_auth == allowed else replace(self, cleartext_auth=allowed)
+
+
+def keywords(offer: ServerSettings, *, tls: bool) -> str:
+    """The lines of the EHLO reply behind the first. Sign-in and STARTTLS depend on whether TLS is on."""
+    lines = ["PIPELINING", f"SIZE {offer.max_size}", "8BITMIME", "BINARYMIME", "CHUNKING", "DSN"]
+    lines.append("ENHANCEDSTATUSCODES")
+    if offer.smtputf8:
+        lines.append("SMTPUTF8")
+    mailmax = f" MAILMAX={offer.max_transactions}" if offer.max_transactions else ""
+    lines.append(f"LIMITS RCPTMAX={offer.max_recipients}{mailmax}")
+    if offer.tls_available and not tls:
+        lines.append("STARTTLS")
+    if offer.mechanisms and (tls or offer.cleartext_auth):
+        lines.append(f"AUTH {' '.join(offer.mechanisms)}")
+    return "\n".join([*lines, "HELP"])

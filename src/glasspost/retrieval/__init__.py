@@ -1,0 +1,1 @@
+"""Floor 3, retrieval: handing mail to its owners."""

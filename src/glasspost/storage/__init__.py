@@ -1,0 +1,1 @@
+"""Floor 2, storage: what survives a power cut."""

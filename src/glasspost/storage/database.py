@@ -1,0 +1,334 @@
+"""One SQLite file: many writers become one commit; readers read beside it.
+
+Lives here: opening and migrating the file, the writer thread with its group commit, reading, and what a full or
+broken disk means.
+Does not live here: any table (sql/, spool.py, mailboxes.py, accounts.py, transcripts.py).
+
+Group commit (DESIGN law 9): whatever waits when the writer comes round goes into one transaction and one fsync. Who
+asked is told after the commit, never before it (law 1). A job that fails is found by doing the batch again one by
+one; the others do not suffer for it.
+
+apsw brings its own SQLite, because Debian 12's has the WAL-reset bug (fixed in 3.51.3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+import apsw
+
+from glasspost.errors import StoreBroken, StoreError, StoreFull
+from glasspost.storage.sql import migrations
+
+T = TypeVar("T")
+Connection = apsw.Connection
+Job = Callable[[apsw.Connection], Any]
+
+
+class JointJob(Protocol):
+    """A job that can be done together with others of its kind, in fewer statements.
+
+    Every statement gives the interpreter away and must get it back from a busy loop thread; a hundred jobs in five
+    statements instead of four hundred is worth more than anything SQLite itself could save.
+    """
+
+    def __call__(self, connection: apsw.Connection) -> Any: ...
+
+    @classmethod
+    def together(cls, connection: apsw.Connection, jobs: Sequence[Any]) -> None:
+        """Do all of them, in their order. The result of each is None."""
+        ...
+
+
+Done = Callable[[Any, Exception | None], None]
+
+BUSY_MILLISECONDS = 10_000  # how long one process waits for another's transaction
+BATCH_LIMIT = 2_000  # jobs in one commit: bounds how long the first of them waits
+WRITER_CACHE = 8_192  # KB of pages
+READER_CACHE = 2_048
+CHECKPOINT_PAGES = 16_000  # of WAL before it is copied into the file: 64 MB, some seconds of full load
+
+
+class Database:
+    """An open database. On the loop: `write` and `read`. Off it (command line): `apply` and `reader`."""
+
+    def __init__(self, path: Path, room: str, *, durable: bool = True) -> None:
+        """Opens, and creates or migrates if need be. Raises StoreError naming the file and the cause.
+
+        `durable` makes every commit wait for the disk. Without it a crash of the machine may lose the last commits,
+        but never corrupts.
+        """
+        self.path = path
+        self._durable = durable
+        self.writer = open_connection(path, durable=durable, cache=WRITER_CACHE)
+        try:
+            _migrate(self.writer, room, path)
+            self.reader = open_connection(path, durable=durable)
+        except BaseException:
+            self.writer.close()
+            raise
+        self._queue: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._idle_readers: list[apsw.Connection] = []
+        self._broken: StoreBroken | None = None
+        self._closed: StoreError | None = None
+        self.on_broken: Callable[[StoreBroken], None] | None = None
+        self.commits = 0
+
+    # --- on the event loop ------------------------------------------------------------------------------------
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the writer thread. From now on only it may use the writing connection."""
+        self._loop = loop
+        self._thread = threading.Thread(target=self._run, name=f"writer of {self.path.name}", daemon=True)
+        self._thread.start()
+
+    def write(self, job: Job, done: Done) -> None:
+        """Do `job(connection)` in the next commit; afterwards call `done(result, None)` on the loop, or
+        `done(None, error)` where it was not stored: StoreFull (try again later), StoreError, or the job's own."""
+        refusal = self._broken or self._closed
+        if refusal is not None:
+            asyncio.get_running_loop().call_soon(done, None, refusal)
+            return
+        self._queue.put((job, done))
+
+    async def written(self, job: Callable[[apsw.Connection], T]) -> T:
+        """Like `write`, to be awaited."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def done(result: T, error: Exception | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        self.write(job, done)
+        return await future
+
+    async def read(self, job: Callable[[apsw.Connection], T]) -> T:
+        """Do a longer reading in a thread, beside all writing. Point look-ups may use `reader` at once."""
+
+        def reading() -> T:
+            try:
+                connection = self._idle_readers.pop()
+            except IndexError:
+                connection = open_connection(self.path, durable=self._durable)
+            try:
+                return job(connection)
+            except apsw.Error as error:
+                raise _translate(error, self.path) from error
+            finally:
+                self._idle_readers.append(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(None, reading)
+
+    async def close(self) -> None:
+        """Commit what waits, stop the thread, fold the WAL into the file. What comes later is refused."""
+        self._closed = StoreError(f"{self.path} is closed")
+        if self._thread is not None:
+            self._queue.put(None)
+            thread = self._thread
+            await asyncio.get_running_loop().run_in_executor(None, thread.join)
+            self._thread = None
+        self.close_now()
+
+    # --- off the loop -----------------------------------------------------------------------------------------
+
+    def apply(self, job: Callable[[apsw.Connection], T]) -> T:
+        """Do `job` in a transaction of its own, here and now: for the command line, where no thread runs."""
+        assert self._thread is None
+        try:
+            self.writer.execute("BEGIN IMMEDIATE")
+            result = job(self.writer)
+            self.writer.execute("COMMIT")
+        except apsw.Error as error:
+            raise _translate(error, self.path) from error
+        finally:
+            _roll_back(self.writer)
+        return result
+
+    def close_now(self) -> None:
+        """Close; only where no writer thread runs."""
+        for connection in (*self._idle_readers, self.reader, self.writer):
+            connection.close()
+        self._idle_readers.clear()
+
+    # --- the writer thread ------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        """The writer: wait for one job, take all that came meanwhile, commit, tell."""
+        stopping = False
+        while not stopping:
+            first = self._queue.get()
+            if first is None:
+                break
+            batch = [first]
+            try:
+                while len(batch) < BATCH_LIMIT:
+                    item = self._queue.get_nowait()
+                    if item is None:
+                        stopping = True
+                        break
+                    batch.append(item)
+            except Empty:
+                pass
+            results = self._commit(batch)
+            self.commits += 1
+            assert self._loop is not None
+            try:
+                self._loop.call_soon_threadsafe(_tell, batch, results)
+            except RuntimeError:  # the loop is closed: nobody is left to be told
+                return
+
+    def _commit(self, batch: list[tuple[Job, Done]]) -> list[tuple[Any, Exception | None]]:
+        """The batch in one transaction, or, where that fails, each job in its own."""
+        if self._broken is not None:
+            return [(None, self._broken)] * len(batch)
+        connection = self.writer
+        begun = False
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            begun = True
+            results = _do(connection, [job for job, _ in batch])
+            connection.execute("COMMIT")
+            return results
+        except Exception as error:
+            _roll_back(connection)
+            fault = _translate(error, self.path)
+            if isinstance(fault, StoreBroken):
+                self._break(fault)
+                return [(None, fault)] * len(batch)
+            if len(batch) == 1 or not begun:  # no job is at fault where another process would not let us begin
+                return [(None, fault)] * len(batch)
+        return [self._commit([item])[0] for item in batch]
+
+    def _break(self, fault: StoreBroken) -> None:
+        """Once a write has failed in the disk's hands nothing later may be believed: refuse all that follows."""
+        self._broken = fault
+        if self.on_broken is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self.on_broken, fault)
+
+
+def _do(connection: apsw.Connection, jobs: list[Job]) -> list[tuple[Any, Exception | None]]:
+    """The jobs of a batch in their order; neighbours of one joint kind together."""
+    results: list[tuple[Any, Exception | None]] = []
+    at = 0
+    while at < len(jobs):
+        kind = type(jobs[at])
+        together = getattr(kind, "together", None)
+        end = at + 1
+        if together is None:
+            results.append((jobs[at](connection), None))
+        else:
+            while end < len(jobs) and type(jobs[end]) is kind:
+                end += 1
+            together(connection, jobs[at:end])
+            results += [(None, None)] * (end - at)
+        at = end
+    return results
+
+
+def rows(connection: apsw.Connection, query: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
+    """All rows of a query. What a column holds is the schema's promise (STRICT), not the type checker's."""
+    return connection.execute(query, bindings).fetchall()
+
+
+def row(connection: apsw.Connection, query: str, bindings: tuple[Any, ...] = ()) -> Any:
+    """The first row of a query, or None."""
+    return connection.execute(query, bindings).fetchone()
+
+
+def _tell(batch: list[tuple[Job, Done]], results: list[tuple[Any, Exception | None]]) -> None:
+    """On the loop: everyone of a batch hears how it went, also where one of them cannot bear it."""
+    for (_, done), (result, error) in zip(batch, results, strict=True):
+        try:
+            done(result, error)
+        except Exception as fault:
+            context = {"message": "told what became of a job, this failed", "exception": fault, "callback": done}
+            asyncio.get_running_loop().call_exception_handler(context)
+
+
+def open_connection(path: Path, *, durable: bool, cache: int = READER_CACHE) -> apsw.Connection:
+    """A connection with the settings that every one of ours needs. Raises StoreError."""
+    try:
+        connection = apsw.Connection(str(path), statementcachesize=200)
+        connection.set_busy_timeout(BUSY_MILLISECONDS)
+        _go_over_to_wal(connection)
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute(f"PRAGMA cache_size = -{cache}")
+        connection.execute("PRAGMA foreign_keys = OFF")
+        return connection
+    except apsw.Error as error:
+        raise _translate(error, path) from error
+
+
+def _go_over_to_wal(connection: apsw.Connection) -> None:
+    """A new file's first connection changes its journal; for this change alone SQLite does not wait for the others
+    who are about to do the same, so it is said again."""
+    end = time.monotonic() + BUSY_MILLISECONDS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except apsw.BusyError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.005)
+
+
+def _migrate(connection: apsw.Connection, room: str, path: Path) -> None:
+    """Bring the schema up to this program's. Raises StoreError where the file is newer than the program."""
+    steps = migrations("sqlite", room)
+    try:
+        if row(connection, "PRAGMA user_version")[0] == len(steps):
+            return
+        connection.execute("BEGIN IMMEDIATE")  # another process may be about to do the same
+        version = int(row(connection, "PRAGMA user_version")[0])
+        if version > len(steps):
+            raise StoreError(f"{path} was written by a newer glasspost (schema {version}); use that one")
+        for number in range(version, len(steps)):
+            connection.execute(steps[number])
+            connection.execute(f"PRAGMA user_version = {number + 1}")
+        connection.execute("COMMIT")
+    except apsw.Error as error:
+        raise _translate(error, path) from error
+    finally:
+        _roll_back(connection)
+
+
+def _roll_back(connection: apsw.Connection) -> None:
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except apsw.Error:
+        pass  # SQLite rolled back by itself; what counts is the first error
+
+
+def _translate(error: Exception, path: Path) -> Exception:
+    """What a failure means for whoever asked. Exceptions that are not the store's stay what they are."""
+    match error:
+        case apsw.FullError():
+            return StoreFull(f"no room left on the disk for {path}")
+        case apsw.IOError() if "disk is full" in str(error) or "no space" in str(error).lower():
+            return StoreFull(f"no room left on the disk for {path}")
+        case apsw.IOError() | apsw.CorruptError() | apsw.NotADBError():
+            return StoreBroken(f"{path}: {error}; stop and look at the disk before anything else")
+        case apsw.BusyError() | apsw.LockedError():
+            return StoreError(f"{path} is locked by another process for too long")
+        case apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError():
+            return StoreError(f"{path} cannot be opened for writing: {error}")
+        case apsw.Error():
+            return StoreError(f"{path}: {error}")
+        case _:
+            return error

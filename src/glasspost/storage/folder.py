@@ -1,0 +1,65 @@
+"""The data folder: which files are in it, and who may have it open.
+
+Lives here: the names of the store's files, and the lock that keeps two nodes from one folder.
+Does not live here: what is in the files (database.py and the rooms above it).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from glasspost.errors import Busy, StoreError
+
+
+class Folder:
+    """A data folder. Made where it is missing; nobody but its owner may look into it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = -1
+
+    @property
+    def spool(self) -> Path:
+        return self.path / "spool.db"
+
+    @property
+    def directory(self) -> Path:
+        return self.path / "directory.db"
+
+    @property
+    def transcripts(self) -> Path:
+        return self.path / "transcripts.db"
+
+    def make(self) -> None:
+        """Raises StoreError where the folder cannot be made or written."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the data folder {self.path} cannot be made: {error.strerror}") from None
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise StoreError(f"the data folder {self.path} is not writable")
+
+    def must_exist(self) -> None:
+        """For commands that look into a store: do not make one by the way. Raises StoreError."""
+        if not self.path.is_dir():
+            raise StoreError(f"there is no data folder {self.path}; name it with --data, or start a node first")
+
+    def lock(self) -> None:
+        """Take the folder for a running node. The kernel gives it back when the process ends, however it ends.
+
+        Raises Busy where another node has it.
+        """
+        self._lock = os.open(self.path / "node.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            self._lock = -1
+            raise Busy(f"another node is running on {self.path}; stop it, or name another folder with --data") from None
+
+    def unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1

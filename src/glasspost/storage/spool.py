@@ -1,0 +1,208 @@
+"""The spool: what was accepted, until every recipient has had its end.
+
+Lives here: accepting (law 1: the commit that makes the 250 true), claiming what is due, settling what was tried.
+Does not live here: when to try again (outbound/retry.py), what a postmaster does by hand (queue.py), maildrops
+(mailboxes.py). A recipient's life stands as a table in sql/sqlite/spool.schema.sql and docs/queue.md.
+
+Everything here is a job for the database's writer, done in one commit with whatever else waits (spool_jobs.py has
+the two busiest).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+import apsw
+
+from glasspost.ids import IdSource
+from glasspost.mail.address import address_from_text, path_from_text, path_text
+from glasspost.mail.envelope import BodyType, Notify
+from glasspost.storage.bodies import CHUNK_BITS, Content, Draft, MemoryContent, StoredContent, discard_drafts, queries
+from glasspost.storage.database import Database, row, rows
+from glasspost.storage.spool_jobs import Acceptance, Settling, renew_all
+from glasspost.storage.spooled import (
+    CLAIMED,
+    WAITING,
+    Intake,
+    Message,
+    Queued,
+    Settlement,
+    deposit_header,
+)
+
+DOUBT_KEPT = 30 * 86_400.0  # seconds
+MEMORY_BUDGET = 64 * 1024 * 1024  # octets of content kept in memory between acceptance and delivery
+
+
+class Spool:
+    """The spool of one node over its database. Start with `recover` before anything is accepted."""
+
+    def __init__(self, database: Database, node: str, lease: float) -> None:
+        """`node` names this node in claims; `lease` is how long a claim lasts, in seconds."""
+        self.database = database
+        self.node = node
+        self.lease = lease
+        self.in_memory = 0  # octets of content held for recipients that were handed over in memory
+        self.ids = IdSource(row(database.reader, queries.last_id)[0])
+
+    def recover(self, now: float) -> None:
+        """Before the node starts: take back what a dead predecessor had claimed, drop what never was acknowledged."""
+
+        def job(connection: apsw.Connection) -> None:
+            connection.execute(queries.doubt_claimed, (now,))
+            connection.execute(queries.forget_doubts, (now - DOUBT_KEPT,))
+            connection.execute(queries.recover, (now,))
+            discard_drafts(connection)
+
+        self.database.apply(job)
+
+    def new_draft(self, on_room: Callable[[], None] | None = None) -> Draft:
+        return Draft(self.database, self.ids.next(), on_room)
+
+    # --- accepting --------------------------------------------------------------------------------------------
+
+    def accept(self, intake: Intake, now: float, done: Callable[[Exception | None], None]) -> None:
+        """Make a message durable; `done(None)` comes on the loop after the commit, `done(error)` where it failed.
+
+        With `intake.claim` the recipients are claimed by this node in the same commit and `intake.queued` is filled:
+        they can be delivered from memory at once.
+        """
+
+        def told(_result: object, error: Exception | None) -> None:
+            if error is not None:
+                self._take_back(intake)
+            done(error)
+
+        self.database.write(self._accepting(intake, now), told)
+
+    def _accepting(self, intake: Intake, now: float) -> Acceptance:
+        """The job for the writer: everything is worked out here, so that only SQL is left for it."""
+        envelope, draft = intake.envelope, intake.draft
+        number = draft.id
+        size = intake.size
+        flags = int(envelope.smtputf8) | int(draft.eight_bit) << 1
+        refs = len(intake.recipients) + len(intake.deposits)
+        sender = path_text(envelope.reverse_path)
+        message_row = (
+            number, intake.arrived, sender, envelope.body.value, flags, envelope.ret, envelope.envid, size,
+            intake.head, intake.conversation, refs,
+        )  # fmt: skip
+        chunk_rows = draft.rest()
+        streamed = draft.pieces_stored
+        state, due, node, generation = WAITING, intake.due, "", 0
+        if intake.claim:
+            state, due, node, generation = CLAIMED, now + self.lease, self.node, 1
+            intake.queued = self._hand_over(intake)
+        recipient_rows = [
+            (
+                number << CHUNK_BITS | index, str(recipient.address), recipient.address.route, int(recipient.notify),
+                recipient.orcpt, state, due, node, generation,
+            )
+            for index, recipient in enumerate(intake.recipients)
+        ]  # fmt: skip
+        deposit_rows = [
+            (account, number, str(path), size + len(deposit_header(envelope.reverse_path, path)))
+            for account, path in intake.deposits
+        ]
+
+        return Acceptance(number, message_row, chunk_rows, recipient_rows, deposit_rows, streamed)
+
+    def _hand_over(self, intake: Intake) -> list[Queued]:
+        """The recipients as the scheduler wants them, content in memory where the budget allows."""
+        draft, envelope = intake.draft, intake.envelope
+        content: Content
+        if draft.in_memory and self.in_memory < MEMORY_BUDGET:
+            content = MemoryContent(intake.head + draft.in_one())
+            self.in_memory += content.size
+        else:
+            content = StoredContent(self.database, draft.id, intake.head, intake.size)
+        message = Message(
+            draft.id, envelope.reverse_path, envelope.body, envelope.smtputf8, draft.eight_bit, envelope.ret,
+            envelope.envid, intake.size, intake.arrived, intake.conversation, content,
+        )  # fmt: skip
+        base = draft.id << CHUNK_BITS
+        return [
+            Queued(base | index, message, recipient.address, recipient.notify, recipient.orcpt)
+            for index, recipient in enumerate(intake.recipients)
+        ]
+
+    def _take_back(self, intake: Intake) -> None:
+        """It was not stored: nobody has it in hand."""
+        if intake.queued:
+            self.let_go(intake.queued[0].message)
+            intake.queued = []
+
+    def let_go(self, message: Message) -> None:
+        """A message that was handed over is out of this node's hands: its content counts no more. Called once."""
+        if isinstance(message.content, MemoryContent):
+            self.in_memory -= message.content.size
+
+    # --- claiming ---------------------------------------------------------------------------------------------
+
+    async def claim(self, now: float, limit: int) -> list[Queued]:
+        """Claim up to `limit` recipients that are due, the longest waiting first."""
+
+        def job(connection: apsw.Connection) -> list[Queued]:
+            messages: dict[int, Message] = {}
+            claimed = []
+            for found in rows(connection, queries.due, (now, limit)):
+                number = found[0] >> CHUNK_BITS
+                if number not in messages:
+                    messages[number] = self._load(connection, number)
+                connection.execute(queries.claim, (now + self.lease, self.node, found[0]))
+                claimed.append(
+                    Queued(
+                        found[0], messages[number], address_from_text(found[1]), Notify(found[2]), found[3],
+                        found[4], found[5] + 1, found[6], bool(found[7]), found[8], found[9],
+                    )
+                )  # fmt: skip
+            return claimed
+
+        return await self.database.written(job)
+
+    def next_due(self) -> float | None:
+        """When the next waiting recipient falls due (or a lease ends); None where nothing waits."""
+        due = row(self.database.reader, queries.next_due)[0]
+        return None if due is None else float(due)
+
+    async def renew(self, held: Iterable[Queued], now: float) -> None:
+        """Keep the claims of recipients that are still in this node's hands."""
+        renewed = [(now + self.lease, queued.id, queued.generation) for queued in held]
+        await self.database.written(lambda connection: renew_all(connection, renewed))
+
+    def _load(self, connection: apsw.Connection, number: int) -> Message:
+        found = row(connection, queries.message, (number,))
+        assert found is not None, "a recipient without its message"
+        content = StoredContent(self.database, number, found[8], found[7])
+        return Message(
+            number, path_from_text(found[2]), BodyType(found[3]), bool(found[4] & 1), bool(found[4] & 2), found[5],
+            found[6], found[7], found[1], found[9], content,
+        )  # fmt: skip
+
+    # --- settling ---------------------------------------------------------------------------------------------
+
+    def settle(
+        self,
+        settlements: Sequence[Settlement],
+        reports: Sequence[Intake],
+        now: float,
+        done: Callable[[Collection[int], Exception | None], None],
+    ) -> None:
+        """Record what an attempt came to, and put the reports it calls for into the spool, in one commit.
+
+        `done(void, None)`: `void` has the ids of recipients that were not this node's any more, and for which nothing
+        was changed. Where all are void the reports are not sent either: their `queued`, `deposits` and `recipients`
+        are empty then. `done((), error)`: nothing was recorded, and may be said again.
+        """
+        job = Settling(settlements, [self._accepting(report, now) for report in reports])
+
+        def told(_result: object, error: Exception | None) -> None:
+            if error is not None or not job.told:
+                for report in reports:
+                    self._take_back(report)
+            if error is None and not job.told:
+                for report in reports:
+                    report.deposits, report.recipients = [], []
+            done(job.void, error)
+
+        self.database.write(job, told)

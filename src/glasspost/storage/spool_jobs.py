@@ -1,0 +1,243 @@
+"""The spool's two busiest jobs, made to be done by the hundred: accepting and settling.
+
+Lives here: the rows of an acceptance, what a settlement changes, and both of them for many messages in few
+statements (storage/database.py, JointJob).
+Does not live here: what is accepted or settled, and when (spool.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apsw
+
+from glasspost.errors import StoreError, StoreFull
+from glasspost.storage.bodies import CHUNK_BITS, PIECE, queries
+from glasspost.storage.database import row, rows
+from glasspost.storage.spooled import WAITING, Settlement, deposit_header
+
+_BLOCKS = (64, 16, 4, 1)  # rows in one INSERT: four texts of each statement, which stay prepared
+
+
+def insert_all(connection: apsw.Connection, statement: str, many: Sequence[tuple[Any, ...]]) -> None:
+    """Run an `INSERT ... VALUES (...)` for many rows, in as few statements as _BLOCKS allow."""
+    at = 0
+    while at < len(many):
+        count = next(size for size in _BLOCKS if size <= len(many) - at)
+        block = many[at : at + count]
+        if count == 1:
+            connection.execute(statement, block[0])
+        else:
+            connection.execute(_repeated(statement, count), [value for values in block for value in values])
+        at += count
+
+
+_texts: dict[tuple[str, int], str] = {}
+
+
+def _repeated(statement: str, count: int) -> str:
+    """The statement with its VALUES group written `count` times."""
+    text = _texts.get((statement, count))
+    if text is None:
+        start = statement.index("(", statement.index("VALUES"))
+        end = statement.index(")", start) + 1
+        group = statement[start:end]
+        text = _texts[statement, count] = statement[:start] + ", ".join([group] * count) + statement[end:]
+    return text
+
+
+class Acceptance:
+    """One message about to become durable: its rows, worked out beforehand."""
+
+    __slots__ = ("chunk_rows", "deposit_rows", "message_row", "number", "recipient_rows", "streamed")
+
+    def __init__(
+        self,
+        number: int,
+        message_row: tuple[Any, ...],
+        chunk_rows: list[tuple[int, bytes]],
+        recipient_rows: list[tuple[Any, ...]],
+        deposit_rows: list[tuple[Any, ...]],
+        streamed: int,
+    ) -> None:
+        """`streamed`: so many pieces of it are in the store already, as a draft that ends now."""
+        self.number = number
+        self.message_row = message_row
+        self.chunk_rows = chunk_rows
+        self.recipient_rows = recipient_rows
+        self.deposit_rows = deposit_rows
+        self.streamed = streamed
+
+    def __call__(self, connection: apsw.Connection) -> None:
+        self.together(connection, [self])
+
+    @classmethod
+    def together(cls, connection: apsw.Connection, jobs: Sequence[Acceptance]) -> None:
+        insert_all(connection, queries.insert_message, [job.message_row for job in jobs])
+        insert_all(connection, queries.insert_chunk, [chunk for job in jobs for chunk in job.chunk_rows])
+        insert_all(connection, queries.insert_recipient, [one for job in jobs for one in job.recipient_rows])
+        insert_all(connection, queries.insert_deposit, [one for job in jobs for one in job.deposit_rows])
+        for job in jobs:
+            if job.streamed:
+                job.end_draft(connection)
+
+    def end_draft(self, connection: apsw.Connection) -> None:
+        """Raises StoreFull where a piece of it never came to the disk: a message with a hole is not accepted."""
+        low = self.number << CHUNK_BITS
+        pieces = row(connection, queries.count_chunks, (low, low + (1 << CHUNK_BITS)))[0]
+        if pieces != self.streamed + len(self.chunk_rows):
+            raise StoreFull("a part of the message could not be stored")
+        connection.execute(queries.end_draft, (self.number,))
+
+
+class Settling:
+    """What attempts came to, with the reports they call for: one commit for both."""
+
+    __slots__ = ("reports", "settlements", "void")
+
+    def __init__(self, settlements: Sequence[Settlement], reports: Sequence[Acceptance]) -> None:
+        self.settlements = settlements
+        self.reports = reports
+        self.void: set[int] = set()  # recipients for which nothing was changed: they are somebody else's now
+
+    @property
+    def told(self) -> bool:
+        """Whether the reports are due: not where the fate they tell of was not recorded."""
+        return not self.settlements or len(self.void) < len(self.settlements)
+
+    def __call__(self, connection: apsw.Connection) -> None:
+        self.together(connection, [self])
+
+    @classmethod
+    def together(cls, connection: apsw.Connection, jobs: Sequence[Settling]) -> None:
+        """Most are plain: the recipient is gone, and with it its message. The others go one by one."""
+        plain: list[tuple[Settling, Settlement]] = []
+        others: list[tuple[Settling, Settlement]] = []
+        for job in jobs:
+            job.void.clear()
+            for one in job.settlements:
+                (others if one.due is not None or one.deposits or one.forwards else plain).append((job, one))
+        if not _settle_plain(connection, [one for _, one in plain]):
+            others = plain + others
+        for job, one in others:
+            if not _settle_one(connection, one):
+                job.void.add(one.queued.id)
+        Acceptance.together(connection, [report for job in jobs if job.told for report in job.reports])
+
+
+def _settle_plain(connection: apsw.Connection, settlements: Sequence[Settlement]) -> bool:
+    """Settle recipients that are simply gone, all at once. False, and nothing changed, where some are not this
+    node's any more: then each must be looked at."""
+    if len(settlements) < 2:
+        return False
+    held = {one.queued.id: one.queued.generation for one in settlements}
+    if len(held) < len(settlements):
+        return False  # one of them twice: the second must find that it is gone
+    listed = json.dumps(list(held))
+    ours = dict(rows(connection, queries.generations, (listed,)))
+    if ours != held:
+        return False
+    connection.execute(queries.delete_listed_recipients, (listed,))
+    gone = Counter(one.queued.message.id for one in settlements)
+    single = [number for number, count in gone.items() if count == 1]
+    for number, count in gone.items():
+        if count > 1:
+            drop_refs(connection, number, count)
+    listed = json.dumps(single)
+    connection.execute(queries.drop_one_ref, (listed,))
+    connection.execute(queries.delete_listed_messages, (listed,))
+    if connection.changes() < len(single):
+        left = {number for (number,) in connection.execute(queries.existing_messages, (listed,))}
+        single = [number for number in single if number not in left]
+    _delete_chunks(connection, single, {one.queued.message.id: one.queued.message.size for one in settlements})
+    return True
+
+
+def _delete_chunks(connection: apsw.Connection, numbers: Iterable[int], sizes: dict[int, int]) -> None:
+    """The bodies of messages that are gone: small ones have one row."""
+    small = []
+    for number in numbers:
+        if sizes[number] <= PIECE:
+            small.append(number << CHUNK_BITS)
+        else:
+            low = number << CHUNK_BITS
+            connection.execute(queries.delete_chunks, (low, low + (1 << CHUNK_BITS)))
+    connection.execute(queries.delete_listed_chunks, (json.dumps(small),))
+
+
+def _settle_one(connection: apsw.Connection, settlement: Settlement) -> bool:
+    """False, and nothing changed, where it is somebody else's now, or a postmaster removed it."""
+    queued = settlement.queued
+    if settlement.doubtful:
+        doubt = (queued.id, str(queued.address), settlement.attempted, settlement.reply)
+        connection.execute(queries.doubt_one, doubt)
+    if settlement.due is not None:
+        connection.execute(queries.settle_deferred, _deferred_row(settlement))
+        return bool(connection.changes())
+    connection.execute(queries.settle_gone, (queued.id, queued.generation))
+    if not connection.changes():
+        return False
+    count = 1 - _passed_on(connection, settlement)
+    if count:
+        drop_refs(connection, queued.message.id, count)
+    return True
+
+
+def _passed_on(connection: apsw.Connection, settlement: Settlement) -> int:
+    """Put a settled recipient's deposits and forwards where they belong; how many refer to the message now."""
+    message = settlement.queued.message
+    added = 0
+    for account, path in settlement.deposits:
+        octets = message.size + len(deposit_header(message.reverse_path, path))
+        connection.execute(queries.insert_deposit, (account, message.id, str(path), octets))
+        added += connection.changes()
+    free = _free_numbers(connection, settlement.queued.id) if settlement.forwards else iter(())
+    for recipient in settlement.forwards:
+        number = next(free, None)
+        if number is None:
+            raise StoreError(f"{message.queue_id} goes to too many addresses at once; later there is room")
+        connection.execute(
+            queries.insert_recipient,
+            (
+                number, str(recipient.address), recipient.address.route, int(recipient.notify), recipient.orcpt,
+                WAITING, settlement.attempted, "", settlement.queued.generation,
+            ),
+        )  # fmt: skip
+        added += 1
+    return added
+
+
+def _free_numbers(connection: apsw.Connection, gone: int) -> Iterator[int]:
+    """Recipient ids that are free in the message of `gone`. Not its own, and one that was never used if there is
+    one: a late settlement of somebody who had it must not find it again."""
+    low = gone >> CHUNK_BITS << CHUNK_BITS
+    high = low + (1 << CHUNK_BITS)
+    used = {gone, *(number for (number,) in rows(connection, queries.recipients_of, (low, high)))}
+    above = max(used) + 1
+    return (number for number in (*range(above, high), *range(low, above)) if number not in used)
+
+
+def _deferred_row(settlement: Settlement) -> tuple[Any, ...]:
+    queued = settlement.queued
+    return (
+        settlement.due, 1 if settlement.attempted else 0, settlement.attempted, settlement.reply, settlement.host,
+        settlement.conversation, int(settlement.doubtful), int(settlement.delay_told or queued.delay_told),
+        queued.id, queued.generation,
+    )  # fmt: skip
+
+
+def drop_refs(connection: apsw.Connection, number: int, count: int) -> None:
+    """So many recipients or deposits of a message are gone; with the last of them the message goes."""
+    left = row(connection, queries.drop_refs, (count, number))
+    if left is not None and left[0] <= 0:
+        low = number << CHUNK_BITS
+        connection.execute(queries.delete_message, (number,))
+        connection.execute(queries.delete_chunks, (low, low + (1 << CHUNK_BITS)))
+
+
+def renew_all(connection: apsw.Connection, renewed: Sequence[tuple[float, int, int]]) -> None:
+    """Move the end of leases that are still this node's: (until, id, generation)."""
+    connection.executemany(queries.renew, renewed)

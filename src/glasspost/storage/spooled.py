@@ -1,0 +1,107 @@
+"""What is in the spool: messages, recipients, and what goes in and comes out.
+
+Lives here: the values that the spool, its scheduler and the couriers hand each other.
+Does not live here: any SQL (spool.py, spool_jobs.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from glasspost.ids import write_id
+from glasspost.mail.address import Address
+from glasspost.mail.envelope import BodyType, Envelope, Notify, Recipient
+from glasspost.mail.message import return_path_header
+from glasspost.storage.bodies import Content, Draft
+
+WAITING, CLAIMED, HELD = 0, 1, 2
+
+
+@dataclass(slots=True)
+class Message:
+    """A message in the spool. `arrived` in seconds since the epoch, `size` in octets with the trace header."""
+
+    id: int
+    reverse_path: Address | None
+    body: BodyType
+    smtputf8: bool
+    eight_bit: bool
+    ret: str
+    envid: str
+    size: int
+    arrived: float
+    conversation: str
+    content: Content
+    in_hand: int = 0  # recipients of it that this node's scheduler holds
+
+    @property
+    def queue_id(self) -> str:
+        return write_id("q", self.id)
+
+
+@dataclass(slots=True)
+class Queued:
+    """One recipient waiting in the spool, as a scheduler holds it."""
+
+    id: int
+    message: Message
+    address: Address
+    notify: Notify
+    orcpt: str
+    attempts: int = 0
+    generation: int = 1
+    last_reply: str = ""
+    delay_told: bool = False
+    wish: str = ""  # the postmaster's: "bounce" or "retry"
+    doubtful: int = 0
+    begun: bool = False  # an attempt is under way, or being settled
+    withdrawn: bool = False  # somebody has held, removed or taken it meanwhile: not to be tried
+
+
+@dataclass(slots=True)
+class Intake:
+    """A message about to be accepted: everything that goes into its one commit.
+
+    `deposits` are (account id, forward-path) of local mailboxes; `recipients` wait in the spool. `claim` hands the
+    recipients to this node at once (`queued` holds them); otherwise they wait until `due`.
+    """
+
+    draft: Draft
+    envelope: Envelope
+    head: bytes
+    arrived: float
+    conversation: str
+    deposits: list[tuple[int, Address]] = field(default_factory=list)
+    recipients: list[Recipient] = field(default_factory=list)
+    claim: bool = False
+    due: float = 0.0
+    queued: list[Queued] = field(default_factory=list)
+    queue_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queue_id = write_id("q", self.draft.id)
+
+    @property
+    def size(self) -> int:
+        return len(self.head) + self.draft.size
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What one attempt came to for one recipient. `due` None: delivered, failed or expired, and gone."""
+
+    queued: Queued
+    due: float | None = None
+    attempted: float = 0.0
+    reply: str = ""
+    host: str = ""
+    conversation: str = ""
+    doubtful: bool = False
+    delay_told: bool = False
+    deposits: tuple[tuple[int, Address], ...] = ()  # into these accounts' maildrops, in the same commit: never twice
+    forwards: tuple[Recipient, ...] = ()  # these take its place in the spool
+
+
+def deposit_header(message_reverse_path: Address | None, forward_path: Address) -> bytes:
+    """What a maildrop puts on top of a message (RFC 5321 §4.4): Return-Path, and the address it came to."""
+    return return_path_header(message_reverse_path) + f"Delivered-To: {forward_path}\r\n".encode()

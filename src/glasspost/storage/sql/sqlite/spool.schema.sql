@@ -1,0 +1,72 @@
+-- The spool and the mailboxes: one file, because a message into a mailbox must be one commit with its acceptance.
+
+-- name: m001
+-- A recipient's life. `state`: 0 waiting, 1 claimed, 2 held. Delivered, failed and expired recipients are deleted:
+-- what became of them is in the transcripts.
+--   (accepted)  -> 0 or 1     in the commit that makes the 250 true
+--   0 -> 1      claim         `due` becomes the end of the lease; a node that dies lets it pass, and 1 counts as 0
+--   1 -> (gone) settle        delivered or failed; a bounce is inserted in the same commit
+--   1 -> 0      deferred      `due` becomes the next attempt; attempts + 1
+--   0,1 -> 2    hold          `due` is kept aside from the index until release
+--   2 -> 0      release (2 -> 1 where the node that had it when it was held has not given it back yet)
+-- `generation` grows with every claim; a settle with an old one changes nothing.
+CREATE TABLE message (
+    id           INTEGER PRIMARY KEY,
+    arrived      REAL    NOT NULL,
+    reverse_path TEXT    NOT NULL,           -- empty: the null reverse-path
+    body         TEXT    NOT NULL,           -- 7BIT, 8BITMIME, BINARYMIME
+    flags        INTEGER NOT NULL,           -- 1: SMTPUTF8 was said; 2: has octets above 127
+    ret          TEXT    NOT NULL,
+    envid        TEXT    NOT NULL,
+    size         INTEGER NOT NULL,           -- octets, head included
+    head         BLOB    NOT NULL,           -- the trace header we put on top
+    conversation TEXT    NOT NULL,
+    refs         INTEGER NOT NULL            -- recipients waiting and deposits made; at 0 the message goes
+) STRICT;
+-- A body's n-th piece of 256 KB has the id (message id << 12) + n.
+CREATE TABLE chunk (
+    id   INTEGER PRIMARY KEY,
+    data BLOB NOT NULL
+) STRICT;
+-- A message's n-th recipient has the id (message id << 12) + n.
+CREATE TABLE recipient (
+    id           INTEGER PRIMARY KEY,
+    address      TEXT    NOT NULL,
+    domain       TEXT    NOT NULL,           -- comparable form, for routing and for `queue list`
+    notify       INTEGER NOT NULL,
+    orcpt        TEXT    NOT NULL,
+    state        INTEGER NOT NULL,
+    due          REAL    NOT NULL,
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    generation   INTEGER NOT NULL DEFAULT 0,
+    claimed_by   TEXT    NOT NULL DEFAULT '',
+    last_attempt REAL    NOT NULL DEFAULT 0,
+    last_reply   TEXT    NOT NULL DEFAULT '',
+    last_host    TEXT    NOT NULL DEFAULT '',
+    conversation TEXT    NOT NULL DEFAULT '', -- of the last attempt
+    doubtful     INTEGER NOT NULL DEFAULT 0,  -- attempts that may have arrived although we do not know it
+    delay_told   INTEGER NOT NULL DEFAULT 0,
+    wish         TEXT    NOT NULL DEFAULT ''  -- the postmaster's, for the next claim: 'bounce' or 'retry'
+) STRICT;
+CREATE INDEX recipient_due ON recipient (due) WHERE state < 2;
+-- A maildrop is one contiguous range, in order of arrival.
+CREATE TABLE deposit (
+    account_id   INTEGER NOT NULL,
+    message_id   INTEGER NOT NULL,
+    forward_path TEXT    NOT NULL,
+    octets       INTEGER NOT NULL,           -- as handed out: with Return-Path and Delivered-To
+    PRIMARY KEY (account_id, message_id)
+) STRICT, WITHOUT ROWID;
+-- Large messages are stored piece by piece while they arrive; one that never got its 250 is found here after a crash.
+CREATE TABLE draft (
+    id INTEGER PRIMARY KEY
+) STRICT;
+-- Attempts that may have arrived although no answer came, or none was kept: the reason why a recipient may have got
+-- a message twice. Kept when the recipient itself is gone.
+CREATE TABLE doubt (
+    recipient_id INTEGER NOT NULL,
+    address      TEXT    NOT NULL,
+    noted        REAL    NOT NULL,
+    reason       TEXT    NOT NULL
+) STRICT;
+CREATE INDEX doubt_noted ON doubt (noted);

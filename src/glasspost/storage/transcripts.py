@@ -1,0 +1,272 @@
+"""What was said, on record: the tap's other end.
+
+Lives here: `Transcripts`, which gathers what all recordings heard and stores it in the background; retention.
+Does not live here: listening (recording.py), the text form (protocol/talk.py), reading what was stored (talks.py).
+
+The listening side is on the path of every line of every message, so it does nothing but put a tuple on a list. About
+once a second all lists go, as one job, to the writer thread, which makes talks of them, compresses and stores them
+without waiting for the disk. A reply never waits for its transcript; after a crash the last second of it may be
+missing, the message never (DESIGN, Transcripts).
+
+Memory is bounded on the way: a conversation hands over at the latest after `HANDOVER_LINES` lines; what waits for
+the writer is at most `BEHIND_LIMIT` octets, beyond which lines are dropped, and a note says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from glasspost.clock import Alarm, Clock, SystemClock
+from glasspost.ids import IdSource, read_id
+from glasspost.protocol.talk import NOTE
+from glasspost.storage.database import Connection, Database
+from glasspost.storage.excerpts import Entry, print_entries
+from glasspost.storage.recording import MENTION, Recording
+from glasspost.storage.sql import Queries
+
+__all__ = ["Recording", "Transcripts"]
+
+_QUERIES = Queries("sqlite", "transcripts")
+
+FLUSH_SECONDS = 1.0
+BUSY_FLUSH_SECONDS = 0.25  # after a flush of more than FLUSH_OCTETS
+FLUSH_OCTETS = 2_000_000  # handed over: flush now
+BEHIND_LIMIT = 32_000_000  # octets in flushes that the writer has not stored yet
+LINE_LIMIT = 4_096  # octets of a line that are kept
+RETENTION_SECONDS = 60.0
+RETENTION_STEP = 1_000  # conversations removed in one transaction
+
+_INTERRUPTED = "interrupted: the node stopped"
+
+
+@dataclass(slots=True)
+class _Part:
+    """What one recording handed over since the last flush."""
+
+    row: tuple[Any, ...] = ()
+    entries: list[Entry] = field(default_factory=list)
+
+
+class Transcripts:
+    """The record of all conversations."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock | None = None,
+        enabled: bool = True,
+        keep_seconds: float = 14 * 86_400.0,
+        max_octets: int = 2_000_000_000,
+        conversation_octets: int = 64_000_000,
+    ) -> None:
+        """Opens or creates the file; raises StoreError. Where not `enabled` there is no file, and recordings keep
+        only what a bounce needs.
+
+        `keep_seconds`, `max_octets`: what is older, or the oldest where there is more, is removed; 0: no limit.
+        `conversation_octets`: of lines of one conversation; later ones are not kept. 0: no limit.
+        """
+        self.enabled = enabled
+        self._clock = clock or SystemClock()
+        self.now: Callable[[], float] = self._clock.now
+        self._keep_seconds = keep_seconds
+        self._max_octets = max_octets
+        self._conversation_octets = conversation_octets
+        self._database = Database(path, "transcripts", durable=False) if enabled else None
+        floor = 0
+        if self._database is not None:
+            self._database.apply(lambda c: c.execute(_QUERIES.end_orphans, (_INTERRUPTED,)).fetchall())
+            floor = self._database.reader.execute(_QUERIES.largest_id).get or 0
+        self._ids = IdSource(floor)
+        self._open: dict[int, Recording] = {}
+        self._ready: dict[int, _Part] = {}
+        self._ready_octets = 0
+        self._behind = 0
+        self._alarm: Alarm | None = None
+        self._retained = float("-inf")
+        self._retaining = False
+        self.lost_lines = 0  # not stored: the disk was full, broken or too slow
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start storing in the background."""
+        if self._database is not None:
+            self._database.start(loop)
+            self._tick()
+
+    async def close(self) -> None:
+        """Store what was heard until now, and close the file. Recordings that are still open end here."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        for recording in list(self._open.values()):
+            recording.close(_INTERRUPTED)
+        if self._database is not None:
+            self._flush()
+            await self._database.close()
+            self._database = None
+        self.enabled = False
+
+    def open(self, kind: str, local: str, peer: str) -> Recording:
+        """Listen to a new conversation. `kind`: "smtp-in", "smtp-out" or "pop3"; the ends are host:port."""
+        recording = Recording(self, self._ids.next(), kind, local, peer)
+        if self.enabled:
+            self._open[recording.number] = recording
+        return recording
+
+    async def flush(self) -> None:
+        """Store now what was heard until now: for whoever wants to read it at once."""
+        if self._database is not None:
+            for recording in list(self._open.values()):
+                self.hand_over(recording)
+            self._flush()
+            await self._database.written(lambda connection: None)
+
+    # --- gathering --------------------------------------------------------------------------------------------
+
+    def hand_over(self, recording: Recording) -> None:
+        """Take what a recording has heard, and let it go when it is over."""
+        entries = recording.take()
+        if not self.enabled:
+            return
+        over = recording.is_over and self._open.pop(recording.number, None) is not None
+        if not entries and not over:
+            return
+        octets = 0
+        for _, _, text in entries:
+            octets += len(text) + 50
+        fault = self._why_not_kept(recording, octets)
+        if fault:
+            self.lost_lines += len(entries)
+            at = entries[0][0] or self.now()
+            # The messages they were about are remembered all the same.
+            entries = [entry for entry in entries if entry[1] is MENTION]
+            if recording.first_fault(fault):
+                entries.append((at, NOTE, fault))
+            octets = 0
+        else:
+            recording.first_fault(b"")
+        part = self._ready.get(recording.number)
+        if part is None:
+            part = self._ready[recording.number] = _Part()
+            part.entries = entries
+        else:
+            part.entries.extend(entries)
+        part.row = recording.row()
+        self._ready_octets += octets
+        if self._ready_octets >= FLUSH_OCTETS:
+            self._flush()
+
+    def _why_not_kept(self, recording: Recording, octets: int) -> bytes:
+        """Empty where these octets of a conversation can be kept."""
+        kept = recording.count(octets)
+        if octets and self._conversation_octets and kept > self._conversation_octets:
+            return b"further lines not kept: this conversation is too long"
+        if octets and self._behind + self._ready_octets + octets > BEHIND_LIMIT:
+            return b"lines not kept here: the store is behind"
+        return b""
+
+    def _tick(self) -> None:
+        """About once a second: gather from everybody, send it to the writer, look at what is too old."""
+        for recording in list(self._open.values()):
+            if recording.has_news:
+                self.hand_over(recording)
+        busy = self._ready_octets > FLUSH_OCTETS // 2
+        self._flush()
+        self._retain()
+        self._alarm = self._clock.call_in(BUSY_FLUSH_SECONDS if busy else FLUSH_SECONDS, self._tick)
+
+    def _flush(self) -> None:
+        """One job for all that was handed over."""
+        if not self._ready or self._database is None:
+            return
+        parts = list(self._ready.values())
+        octets = self._ready_octets
+        self._ready = {}
+        self._ready_octets = 0
+        self._behind += octets
+
+        def done(_: object, error: Exception | None) -> None:
+            self._behind -= octets
+            if error is not None:
+                self._say_lost(parts, error)
+
+        self._database.write(lambda connection: _store(connection, parts), done)
+
+    def _say_lost(self, parts: list[_Part], error: Exception) -> None:
+        """A flush was not stored: say so in the conversations that go on."""
+        for part in parts:
+            self.lost_lines += len(part.entries)
+            recording = self._open.get(part.row[0])
+            if recording is not None:
+                recording.note(f"{len(part.entries)} lines before this one were not kept: {error}")
+
+    # --- retention --------------------------------------------------------------------------------------------
+
+    def _retain(self) -> None:
+        """Once a minute, and at start: remove what is too old or too much, in steps of one short transaction."""
+        now = self.now()
+        if self._database is None or self._retaining or 0 <= now - self._retained < RETENTION_SECONDS:
+            return
+        self._retained = now
+        self._retaining = True
+        cutoff = now - self._keep_seconds if self._keep_seconds else 0.0
+        database = self._database
+
+        def job(connection: Connection) -> int:
+            return _drop_oldest(connection, cutoff, self._max_octets)
+
+        def done(dropped: int | None, error: Exception | None) -> None:
+            if error is None and dropped == RETENTION_STEP and self._database is not None:
+                database.write(job, done)
+            else:
+                self._retaining = False
+
+        database.write(job, done)
+
+
+def _store(connection: Connection, parts: list[_Part]) -> None:
+    """On the writer thread: talks are made, compressed, stored."""
+    rows, segments, mentions = [], [], []
+    for part in parts:
+        number, started = part.row[0], part.row[2]
+        lines = octets = 0
+        spoken: list[Entry] = []
+        for entry in part.entries:
+            if entry[1] is MENTION:
+                queue = read_id(entry[2].decode())
+                if queue is not None:
+                    mentions.append((queue[1], number))
+                continue
+            spoken.append(entry)
+            if entry[1] is not NOTE:
+                lines += entry[2].count(b"\r\n") or 1
+                octets += len(entry[2])
+        rows.append((*part.row, lines, octets))
+        if spoken:
+            talk = print_entries(spoken, started, LINE_LIMIT)
+            segments.append((number, zlib.compress(talk.encode(), 1)))
+    connection.executemany(_QUERIES.put_conversation, rows)
+    connection.executemany(_QUERIES.put_segment, segments)
+    connection.executemany(_QUERIES.put_mention, mentions)
+
+
+def _drop_oldest(connection: Connection, cutoff: float, max_octets: int) -> int:
+    """Remove the oldest conversations that are over: those from before `cutoff`, or, while the file holds more than
+    `max_octets`, one step of any age. Returns how many went."""
+    oldest: list[Any] = connection.execute(_QUERIES.oldest, (RETENTION_STEP,)).fetchall()
+    used = connection.execute(_QUERIES.octets_used).get
+    if max_octets and used > max_octets:
+        count = len(oldest)
+    else:
+        count = 0
+        while count < len(oldest) and oldest[count][1] < cutoff:
+            count += 1
+    if count:
+        connection.execute(_QUERIES.drop_segments, (count,))
+        connection.execute(_QUERIES.drop_conversations, (count,))
+        connection.execute(_QUERIES.drop_mentions, (oldest[count - 1][0],))
+    return count

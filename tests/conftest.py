@@ -1,0 +1,37 @@
+"""What tests of more than one folder are given."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from entrances import House, furnish
+
+OpenHouse = Callable[..., Awaitable[House]]
+
+
+@pytest.fixture(scope="session")
+def furniture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of accounts, made once: hashing passwords takes its time."""
+    path = tmp_path_factory.mktemp("furniture") / "directory.db"
+    furnish(path)
+    return path
+
+
+@pytest.fixture
+async def entrance(tmp_path: Path, furniture: Path) -> AsyncIterator[OpenHouse]:
+    """Opens houses that take mail: `house = await entrance("smtp.max_errors = 3", role="submission")`."""
+    async with AsyncExitStack() as houses:
+        number = 0
+
+        async def open_house(*settings: str, role: str = "mx", tls: str = "none") -> House:
+            nonlocal number
+            number += 1
+            folder = tmp_path / f"house{number}"
+            folder.mkdir()
+            return await houses.enter_async_context(House(folder, furniture, *settings, role=role, tls=tls))
+
+        yield open_house

@@ -1,0 +1,344 @@
+"""One file, one writer: what is told as stored is stored, and nobody suffers for his neighbour."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from glasspost.errors import StoreBroken, StoreError, StoreFull
+from glasspost.storage.database import Database, rows
+
+LIMIT = 10  # seconds that nothing here may take
+
+
+@pytest.fixture
+async def opened(tmp_path: Path) -> AsyncIterator[Callable[[], Database]]:
+    """Opens the file of this test, with its writer running, and closes it in the end."""
+    databases: list[Database] = []
+
+    def opened() -> Database:
+        database = Database(tmp_path / "spool.db", "spool")
+        database.start(asyncio.get_running_loop())
+        databases.append(database)
+        return database
+
+    yield opened
+    for database in databases:
+        await database.close()
+
+
+def adding(number: int, octets: int = 3) -> Callable[[apsw.Connection], int]:
+    def job(connection: apsw.Connection) -> int:
+        connection.execute("INSERT INTO chunk VALUES (?, ?)", (number, b"x" * octets))
+        return number
+
+    return job
+
+
+def failing(connection: apsw.Connection) -> None:
+    adding(999)(connection)
+    raise ValueError("a job of its own kind")
+
+
+def stored(database: Database) -> list[int]:
+    return [number for (number,) in rows(database.reader, "SELECT id FROM chunk ORDER BY id")]
+
+
+async def results(*jobs: Any) -> list[Any]:
+    async with asyncio.timeout(LIMIT):
+        return await asyncio.gather(*jobs, return_exceptions=True)
+
+
+class Gate:
+    """A job that keeps the writer busy, so that the next ones wait together."""
+
+    def __init__(self, database: Database) -> None:
+        self._open = threading.Event()
+        self._job = database.written(lambda _connection: self._open.wait(LIMIT))
+
+    async def passed_with(self, *jobs: Any) -> list[Any]:
+        waiting = [asyncio.ensure_future(job) for job in (self._job, *jobs)]
+        await asyncio.sleep(0)  # all are in the writer's hands
+        self._open.set()
+        return (await results(*waiting))[1:]
+
+
+# --- group commit -------------------------------------------------------------------------------------------
+
+
+async def test_what_waits_together_is_committed_together(opened: Callable[[], Database]) -> None:
+    database = opened()
+    done = await Gate(database).passed_with(*(database.written(adding(number)) for number in range(500)))
+    assert done == stored(database) == list(range(500))
+    assert database.commits <= 3  # the gate, perhaps the first job with it, and the rest
+
+
+async def test_nobody_is_told_before_the_commit(opened: Callable[[], Database]) -> None:
+    database, other = opened(), opened()
+    await database.written(adding(1))
+    assert stored(other) == [1]
+
+
+async def test_a_job_that_fails_hurts_no_neighbour(opened: Callable[[], Database]) -> None:
+    database = opened()
+    done = await Gate(database).passed_with(
+        database.written(adding(1)), database.written(failing), database.written(adding(1)), database.written(adding(2))
+    )
+    assert done[0] == 1
+    assert isinstance(done[1], ValueError)
+    assert isinstance(done[2], StoreError)  # the same id again
+    assert done[3] == 2
+    assert stored(database) == [1, 2]
+
+
+async def test_who_cannot_bear_the_news_keeps_it_from_nobody(opened: Callable[[], Database]) -> None:
+    database = opened()
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context["message"]))
+
+    def fainting(_result: object, _error: Exception | None) -> None:
+        raise RuntimeError
+
+    gate = Gate(database)
+    database.write(adding(1), fainting)
+    assert await gate.passed_with(database.written(adding(2))) == [2]
+    assert stored(database) == [1, 2]
+    assert complaints == ["told what became of a job, this failed"]
+
+
+class Together:
+    """A job that is done with its like."""
+
+    sizes: list[int] = []  # noqa: RUF012  (what happened, for the test to see)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, connection: apsw.Connection) -> None:
+        self.together(connection, [self])
+
+    @classmethod
+    def together(cls, connection: apsw.Connection, jobs: Sequence[Together]) -> None:
+        cls.sizes.append(len(jobs))
+        for job in jobs:
+            adding(job.number)(connection)
+
+
+async def test_neighbours_of_one_kind_are_done_together_and_in_order(opened: Callable[[], Database]) -> None:
+    database = opened()
+    Together.sizes = []
+    jobs = [Together(1), Together(2), adding(3), Together(4)]
+    assert await Gate(database).passed_with(*(database.written(job) for job in jobs)) == [None, None, 3, None]
+    assert stored(database) == [1, 2, 3, 4]
+    assert Together.sizes == [2, 1]
+
+
+async def test_one_of_its_kind_that_fails_hurts_no_neighbour(opened: Callable[[], Database]) -> None:
+    database = opened()
+    await database.written(adding(2))
+    done = await Gate(database).passed_with(*(database.written(Together(number)) for number in (1, 2, 3)))
+    assert [type(one) for one in done] == [type(None), StoreError, type(None)]
+    assert stored(database) == [1, 2, 3]
+
+
+async def test_closing_commits_what_waits_and_refuses_what_comes_later(opened: Callable[[], Database]) -> None:
+    database = opened()
+    waiting = [asyncio.ensure_future(database.written(adding(number))) for number in range(100)]
+    await asyncio.sleep(0)
+    await database.close()
+    assert await results(*waiting) == list(range(100))
+    (late,) = await results(database.written(adding(100)))
+    assert isinstance(late, StoreError) and str(late).endswith("spool.db is closed")
+    assert not database.path.with_name("spool.db-wal").exists()  # folded into the file
+    assert stored(opened()) == list(range(100))
+
+
+# --- a disk in trouble --------------------------------------------------------------------------------------
+
+
+async def test_a_full_disk_refuses_what_does_not_fit_and_carries_on_with_room(opened: Callable[[], Database]) -> None:
+    database = opened()
+    await database.written(lambda connection: rows(connection, "PRAGMA max_page_count = 60"))
+    big = database.written(adding(1, 1_000_000))
+    (one, two) = await Gate(database).passed_with(big, database.written(adding(2)))
+    assert isinstance(one, StoreFull) and "no room left" in str(one)
+    assert two == 2
+    await database.written(lambda connection: rows(connection, "PRAGMA max_page_count = 100000"))
+    await database.written(adding(1, 1_000_000))
+    assert stored(database) == [1, 2]
+
+
+class _FaultyFile(apsw.VFSFile):
+    def xSync(self, flags: int) -> None:
+        if FaultyDisk.broken:
+            raise apsw.IOError("fsync failed")
+        super().xSync(flags)
+
+
+class FaultyDisk(apsw.VFS):
+    """A disk whose fsync can be made to fail."""
+
+    broken = False
+
+    def __init__(self) -> None:
+        super().__init__("faulty", "unix")
+
+    def xOpen(self, name: Any, flags: list[int]) -> Any:
+        return _FaultyFile("unix", name, flags)
+
+
+@pytest.fixture
+def disk() -> Iterator[type[FaultyDisk]]:
+    vfs = FaultyDisk()
+    apsw.set_default_vfs("faulty")
+    yield FaultyDisk
+    FaultyDisk.broken = False
+    apsw.set_default_vfs("unix")
+    vfs.unregister()
+
+
+async def test_after_a_failed_fsync_nothing_is_believed_any_more(
+    disk: type[FaultyDisk], opened: Callable[[], Database]
+) -> None:
+    database = opened()
+    alarms: list[StoreBroken] = []
+    database.on_broken = alarms.append
+    await database.written(adding(1))
+    disk.broken = True
+    done = await Gate(database).passed_with(database.written(adding(2)), database.written(adding(3)))
+    assert [type(one) for one in done] == [StoreBroken, StoreBroken]
+    disk.broken = False  # too late: the kernel may have thrown the pages away
+    (later,) = await results(database.written(adding(4)))
+    assert isinstance(later, StoreBroken) and "look at the disk" in str(later)
+    assert alarms == [done[0]]
+    assert stored(database) == [1]
+
+
+async def test_a_broken_store_refuses_what_already_waits(opened: Callable[[], Database]) -> None:
+    database = opened()
+
+    def breaking(_connection: apsw.Connection) -> None:
+        raise apsw.IOError("disk I/O error")
+
+    first, second = (
+        asyncio.ensure_future(database.written(breaking)),
+        asyncio.ensure_future(database.written(adding(1))),
+    )
+    assert [type(one) for one in await results(first, second)] == [StoreBroken, StoreBroken]
+    assert stored(database) == []
+
+
+# --- others in the same file --------------------------------------------------------------------------------
+
+
+async def test_another_process_that_writes_is_waited_for(opened: Callable[[], Database]) -> None:
+    database = opened()
+    other = apsw.Connection(str(database.path))
+    other.execute("BEGIN IMMEDIATE; INSERT INTO chunk VALUES (1, x'00')")
+    waiting = asyncio.ensure_future(database.written(adding(2)))
+    done, _ = await asyncio.wait([waiting], timeout=0.05)
+    assert not done
+    other.execute("COMMIT")
+    other.close()
+    assert await results(waiting) == [2]
+    assert stored(database) == [1, 2]
+
+
+async def test_one_that_does_not_end_is_waited_for_once_not_by_each_job(opened: Callable[[], Database]) -> None:
+    database = opened()
+    database.writer.set_busy_timeout(20)
+    begun: list[str] = []
+    database.writer.exec_trace = lambda _cursor, statement, _values: begun.append(statement) or True
+    other = apsw.Connection(str(database.path))
+    other.execute("BEGIN IMMEDIATE")
+    done = await results(*(database.written(adding(number)) for number in range(50)))
+    other.close()
+    assert all(isinstance(one, StoreError) and "locked by another process" in str(one) for one in done)
+    assert begun.count("BEGIN IMMEDIATE") <= 2  # for the first to come, and for all who came while it waited
+
+
+def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+    def opening(_number: int) -> None:
+        Database(tmp_path / "spool.db", "spool").close_now()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(opening, range(16)))
+
+
+def test_a_file_of_a_newer_program_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    Database(path, "spool").close_now()
+    newer = apsw.Connection(str(path))
+    newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    with pytest.raises(StoreError, match=r"spool\.db was written by a newer glasspost \(schema 99\); use that one"):
+        Database(path, "spool")
+    assert not path.with_name("spool.db-wal").exists()  # nobody has it open
+
+
+def test_what_is_no_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    path.write_text("This is a letter to my aunt, and not a database at all. " * 20)
+    with pytest.raises(StoreError, match=r"spool\.db"):
+        Database(path, "spool")
+    assert path.read_text().startswith("This is a letter")
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"nowhere/spool\.db cannot be opened"):
+        Database(tmp_path / "nowhere" / "spool.db", "spool")
+
+
+# --- reading, and the command line --------------------------------------------------------------------------
+
+
+async def test_reading_goes_on_beside_writing(opened: Callable[[], Database]) -> None:
+    database = opened()
+    await database.written(adding(1))
+    seen: list[Any] = []
+
+    async def while_writing() -> None:
+        seen.append(await database.read(lambda connection: rows(connection, "SELECT id FROM chunk")))
+
+    release = threading.Event()
+
+    def slow(connection: apsw.Connection) -> None:
+        adding(2)(connection)
+        assert release.wait(LIMIT)
+
+    writing = asyncio.ensure_future(database.written(slow))
+    async with asyncio.timeout(LIMIT):
+        await while_writing()
+        release.set()
+        await writing
+        await while_writing()
+    assert seen == [[(1,)], [(1,), (2,)]]
+
+
+async def test_a_reading_that_fails_says_which_file(opened: Callable[[], Database]) -> None:
+    database = opened()
+    with pytest.raises(StoreError, match=r"spool\.db: .*no such table"):
+        await database.read(lambda connection: rows(connection, "SELECT * FROM no_such_table"))
+
+
+@pytest.mark.parametrize("fault", [ValueError("no"), KeyboardInterrupt(), apsw.ConstraintError("no")])
+def test_apply_changes_all_or_nothing(tmp_path: Path, fault: BaseException) -> None:
+    database = Database(tmp_path / "spool.db", "spool")
+
+    def job(connection: apsw.Connection) -> None:
+        adding(1)(connection)
+        raise fault
+
+    with pytest.raises(StoreError if isinstance(fault, apsw.Error) else type(fault)):
+        database.apply(job)
+    assert stored(database) == []
+    assert database.apply(adding(2)) == 2
+    assert stored(database) == [2]
+    database.close_now()

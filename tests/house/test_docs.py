@@ -153,17 +153,21 @@ def test_examples_can_be_read(page: Path) -> None:
 def test_commands_that_are_shown_exist(page: Path) -> None:
     known = {" ".join(words) for words in GENERATE.command_names()}
     families = {words[0] for words in GENERATE.command_names() if len(words) == 2}
-    text = page.read_text(encoding="utf-8")
-    shown = re.findall(r"(?:[`/]|\| ?)glasspost ([a-z]+)(?: ([a-z]+))?", text)
-    for language, block in FENCE.findall(text):
-        if language != "sh":
-            continue
-        shown += re.findall(r"^(?:\$ )?glasspost ([a-z]+)(?: ([a-z]+))?", block, re.MULTILINE)
-    for first, second in shown:
-        if first in families and second:
-            assert f"{first} {second}" in known, f"{name_of(page)} shows glasspost {first} {second}"
+    for command in commands_shown(page.read_text(encoding="utf-8")):
+        words = re.findall(r"^[a-z-]+|(?<= )[a-z-]+", command)
+        if words[0] in families and len(words) > 1:
+            for member in words[1].split("|"):
+                assert f"{words[0]} {member}" in known, f"{name_of(page)} shows glasspost {command}"
         else:
-            assert first in known, f"{name_of(page)} shows glasspost {first}"
+            assert words[0] in known, f"{name_of(page)} shows glasspost {command}"
+
+
+def commands_shown(text: str) -> list[str]:
+    """What stands behind `glasspost` where it is typed: in a line of an example, or between backticks."""
+    typed = [line for _, example in FENCE.findall(text) for line in example.splitlines()]
+    typed += re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+    found = [re.search(r"^(?:\$ |.*\| )?(?:\S*/)?glasspost ([a-z].*?)(?<!\.)$", line.strip()) for line in typed]
+    return [match[1] for match in found if match]
 
 
 def test_pages_can_be_found_from_the_readme() -> None:

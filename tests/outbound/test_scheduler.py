@@ -783,6 +783,7 @@ async def test_a_long_attempt_keeps_its_claim(opened: OpenOffice) -> None:
         await one.clock.passed(1.0)
         await one.turns()
         await other.turns()
+        assert one.waiting[0].due > one.clock.now() + 15  # renewed long before it ends
     one.carrier.gate.set()
     await one.quiet()
     assert (len(one.carrier.attempts), other.carrier.attempts) == (1, [])
@@ -1055,6 +1056,7 @@ async def test_a_report_made_while_stopping_is_not_lost_and_not_in_doubt(opened:
     asyncio.get_running_loop().call_soon(office.carrier.gate.set)
     await office.stop()
     assert [(entry.recipient, entry.state) for entry in office.waiting] == [("anna@example.org", "waiting")]
+    assert office.road.asked == ["away.test"]  # nothing new is begun
     assert office.store.look("SELECT claimed_by FROM recipient") == [""]
 
 

@@ -179,6 +179,14 @@ async def test_remove(store: Store, spool: Spool, hand: Database, three: Queued)
     assert await settled(spool, [Settlement(three)]) == {three.id}
 
 
+async def test_removing_all_of_a_message_leaves_its_deposit(store: Store, spool: Spool) -> None:
+    kept = await accepted(spool, intake_for(spool, "a@x.test", "b@x.test", deposits=[(1, "alice@example.test")]))
+    within = queue.span(kept.queue_id)
+    assert within is not None
+    assert store.by_hand().apply(lambda connection: queue.remove(connection, within)) == 2
+    assert store.look("SELECT refs FROM message") == [1]
+
+
 async def test_the_postmaster_and_the_node_at_the_same_time(store: Store, spool: Spool, hand: Database) -> None:
     """Verbs by one connection, claims and settlements by another, all at once: nothing is lost or left over."""
     for number in range(40):

@@ -367,6 +367,19 @@ async def test_a_late_settlement_does_not_hit_who_came_after(store: Store) -> No
     assert await settled(quick, gone(eve)) == set()
 
 
+async def test_nor_who_got_the_number_of_somebody_gone(store: Store) -> None:
+    slow, quick = store.node("slow"), store.node("quick")
+    await accepted(slow, intake_for(slow, "team@example.test", "bob@away.test"))
+    _, bob_then = await slow.claim(NOW, 2)
+    team, bob = await quick.claim(NOW + LEASE, 2)
+    await settled(quick, gone(bob))
+    await settled(quick, [Settlement(team, attempted=NOW, forwards=(Recipient(address("eve@x.test")),))])
+    (eve,) = await quick.claim(NOW + LEASE, 1)
+    assert eve.id == bob_then.id
+    assert await settled(slow, gone(bob_then)) == {bob_then.id}
+    assert await settled(quick, gone(eve)) == set()
+
+
 async def test_forwards_never_spill_into_another_message(store: Store) -> None:
     spool = store.node()
     intake = intake_for(spool, *(f"r{number}@away.test" for number in range(4000)), claim=True)

@@ -34,7 +34,7 @@ peers:
 lock:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install -q uv
-	.venv-lock/bin/uv --system-certs export --all-groups --no-emit-project --no-header --no-annotate -q -o requirements.lock
+	.venv-lock/bin/uv --system-certs export --all-groups --all-extras --no-emit-project --no-header --no-annotate -q -o requirements.lock
 	rm -rf .venv-lock uv.lock
 
 clean:

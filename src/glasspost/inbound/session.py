@@ -115,6 +115,8 @@ class SmtpSession(Connection):
             return
         self._run()
 
+    data_received = received  # with nothing between the loop and us
+
     def peer_ended(self) -> bool:
         """A client that sends everything and shuts its side still gets its answers."""
         self._peer_ended = True
@@ -169,6 +171,7 @@ class SmtpSession(Connection):
         core = self._core
         assert core is not None
         while (event := core.next_event()) is not None:
+            kind = type(event)  # the events of every message, without asking for each whether it is one of the others
             if isinstance(event, Body):
                 assert self._draft is not None
                 self._draft.add(event.data)
@@ -178,7 +181,7 @@ class SmtpSession(Connection):
                 core.answer(self._noted(self._entrance.policy.judge_sender(self._client, event.envelope)))
                 self._destinations = Destinations()
                 self._draft = self._entrance.spool.new_draft(self._go_on_reading)
-            elif isinstance(event, Data):
+            elif kind is Data:
                 core.answer(say.GO_AHEAD)
             elif isinstance(event, BodyEnded):
                 self._end_of_message(event)

@@ -40,7 +40,7 @@ from glasspost.protocol.smtp_events import (
     Verify,
 )
 from glasspost.protocol.smtp_incoming import Incoming, Mark
-from glasspost.protocol.smtp_offer import ServerSettings, keywords
+from glasspost.protocol.smtp_offer import OPTIONAL, ServerSettings, keywords
 from glasspost.protocol.smtp_parameters import read_mail, read_rcpt
 from glasspost.protocol.smtp_secrets import public_line
 from glasspost.protocol.smtp_sign_in import Introduction
@@ -190,7 +190,7 @@ class SmtpServer:
         row = TABLE.get(verb)
         if row is None or not word.isascii():  # not every letter whose capital is an S is one
             return self._unknown(word)
-        if not self.settings.offers(verb, tls=self.tls):
+        if verb in OPTIONAL and not self.settings.offers(verb, tls=self.tls):
             return self._refuse(say.NOT_OFFERED.saying(verb=verb))
         argument = argument.rstrip(" \t")
         if self.state not in row.states and verb != "BDAT":
@@ -392,8 +392,8 @@ class SmtpServer:
         return None
 
     def _public(self, line: bytes) -> bytes:
-        may_follow = self._introduction.secret_may_follow
-        return public_line(line, signing_in=self.state is State.SIGNING_IN, secret_may_follow=may_follow)
+        signing_in, may_follow = self.state is State.SIGNING_IN, self._introduction.secret_may_follow
+        return public_line(line, signing_in=signing_in, secret_may_follow=may_follow)
 
 
 _Hearer = Callable[[SmtpServer, str], Event | None]

@@ -20,6 +20,9 @@ from glasspost.errors import Exit, StoreError
 
 if TYPE_CHECKING:
     from glasspost.torture.account import Balance
+    from glasspost.torture.campaign import Plan
+
+NODE = (sys.executable, "-m", "glasspost.cli.torture_node")
 
 
 def torture(
@@ -31,15 +34,22 @@ def torture(
         Path | None,
         typer.Option("--folder", metavar="DIR", help="An empty folder to do it in, kept; none: a temporary one."),
     ] = None,
+    stroke: Annotated[
+        list[str] | None,
+        typer.Option("--stroke", metavar="NAME", help="Only this, by its name on the sheet; may be repeated."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Torture a node of its own on loopback, and count: is all that it acknowledged delivered, bounced or queued?
 
     Ends with 0 where the account balances. Your own node and its data are not touched.
     """
+    from glasspost.torture.campaign import Plan
+
     seed = seed or time.time_ns() % 1_000_000_000
     place = _empty_folder(folder)
-    found = _run(place, kills, seconds, seed, clients, quiet=as_json)
+    plan = Plan(NODE, place, kills, seconds, seed, clients, stroke or ())
+    found = _run(plan, quiet=as_json)
     if as_json:
         typer.echo(json.dumps({"seed": seed, **found.as_json()}, indent=1))
     else:
@@ -63,13 +73,10 @@ def _empty_folder(folder: Path | None) -> Path:
     return folder
 
 
-def _run(place: Path, kills: int, seconds: float, seed: int, clients: int, *, quiet: bool) -> Balance:
+def _run(plan: Plan, *, quiet: bool) -> Balance:
     import asyncio
 
-    from glasspost.torture.campaign import Campaign, Plan
-
-    node = (sys.executable, "-m", "glasspost.cli.torture_node")
-    plan = Plan(node, place, kills, seconds, seed, clients)
+    from glasspost.torture.campaign import Campaign
 
     def tell(text: str) -> None:
         if not quiet:

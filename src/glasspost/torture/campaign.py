@@ -66,7 +66,8 @@ timeout = "1 s"
 class Plan:
     """How much of it. It ends with `kills` kills of the node, or after `seconds`, whichever comes first.
 
-    `node` is the command that starts a node which can be mistreated (cli/torture_node.py).
+    `node` is the command that starts a node which can be mistreated (cli/torture_node.py). `strokes`: only these, by
+    their names on the sheet; none: all of them.
     """
 
     node: Sequence[str]
@@ -75,6 +76,7 @@ class Plan:
     seconds: float = 3_600.0
     seed: int = 0
     clients: int = 8
+    strokes: Sequence[str] = ()
 
 
 class Campaign:
@@ -88,7 +90,7 @@ class Campaign:
         mx_port = free_port(STEADY, MOODY, NOBODY)
         self._neighbour = NextHop(plan.folder, mx_port, plan.seed)
         self._names = Names(free_port("127.0.0.1"))
-        self._strokes = Strokes(self._victim, self._neighbour, self._names, self._chance)
+        self._strokes = Strokes(self._victim, self._neighbour, self._names, self._chance, plan.strokes)
         self._post = Post(free_port("127.0.0.1"))
         self._victim.config.write_text(
             _CONFIG.format(drain=DRAIN, port=self._post.port, mx_port=mx_port, dns_port=self._names.port)

@@ -29,6 +29,7 @@ STAGES = ("greeting", "ehlo", "mail", "rcpt", "data", "dot")
 KINDS = ("drip", "hang", "reset", "nonsense", "421", "451", "half", "flood", "close")
 GOOD_SHARE = 0.5  # of the conversations at MOODY
 _HANG = 8.0  # seconds: longer than the node waits
+_SYNC = 0.03  # seconds between taking a message and saying so: what a server's own disk would need
 _QUEUE_ID = re.compile(rb"\bid (q\w+)")
 _NONSENSE = (b"\x00\xff\xfe\x01\r\n", b"hello?\r\n", b"999 999 999\r\n", b"25 0 no\r\n", b"250-so\r\n550 not\r\n")
 
@@ -107,6 +108,7 @@ class Visit:
         kind = self._mood.kind if self._mood.stage == "dot" and not self._neighbour.calm else "good"
         if kind in ("good", "drip", "flood") or (kind not in ("421", "451") and self._mood.taken):
             self._neighbour.record(self._recipients, content)
+            await asyncio.sleep(self._neighbour.chance.uniform(0, _SYNC))
         self._recipients = []
         await self._say("dot", "250 2.0.0 Taken")
 

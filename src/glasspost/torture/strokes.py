@@ -11,12 +11,12 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 
 import apsw
 
-from glasspost.errors import Exit
+from glasspost.errors import Exit, NotFound
 from glasspost.storage.folder import Folder
 from glasspost.testing import Fault, Nameserver
 from glasspost.torture.neighbour import MOODY, NOBODY, STEADY
@@ -24,7 +24,7 @@ from glasspost.torture.victim import NextHop, Victim
 
 DRAIN = 3.0  # seconds, as the node is configured
 STOPPED_WITHIN = DRAIN + 5.0  # from SIGTERM to the end: the drain, the goodbyes, and a busy machine
-BROKEN_WITHIN = 20.0  # seconds until a node whose disk is broken has to have seen it
+BROKEN_WITHIN = 15.0  # seconds until a node whose disk is broken has to have seen it
 _JUMPS = (0.0, 0.0, 5.0, -5.0, 600.0, -600.0, 3_600.0, -3_600.0, 86_400.0, -86_400.0, 6 * 86_400.0)
 _NAME_FAULTS = (None, None, Fault.SILENCE, Fault.SERVFAIL, Fault.REFUSED, Fault.LIE, Fault.TRUNCATE, Fault.NXDOMAIN)
 ZONE = f"""
@@ -75,7 +75,10 @@ class Names:
 class Strokes:
     """Everything that can be done. Each stroke returns when it is over; the node may be dead then."""
 
-    def __init__(self, victim: Victim, neighbour: NextHop, names: Names, chance: random.Random) -> None:
+    def __init__(
+        self, victim: Victim, neighbour: NextHop, names: Names, chance: random.Random, only: Sequence[str] = ()
+    ) -> None:
+        """`only`: the names of those that fall; none: all. Raises NotFound for a name that is none of them."""
         self.victim = victim
         self.neighbour = neighbour
         self.names = names
@@ -99,6 +102,10 @@ class Strokes:
             "DNS changed its mood": (6, self._change_names),
             "neighbour killed": (12, self._kill_neighbour),
         }
+        if unknown := [name for name in only if name not in self._table]:
+            raise NotFound(f'there is no stroke "{unknown[0]}"; there are: {", ".join(self._table)}')
+        if only:
+            self._table = {name: self._table[name] for name in only}
 
     async def fall(self) -> None:
         """One of them, by chance."""

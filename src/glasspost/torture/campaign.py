@@ -145,10 +145,10 @@ class Campaign:
                 await self._look_after_death()
                 await self._start_node()
             if chance.random() < _EARLY:
-                await asyncio.sleep(chance.uniform(0, 0.8))
+                await asyncio.sleep(chance.uniform(0, 0.7))
             else:
                 await self._wait_until_ready()
-                await asyncio.sleep(chance.uniform(0.02, 0.6))
+                await asyncio.sleep(chance.uniform(0.02, 0.5))
             await strokes.fall()
             if time.monotonic() - told > 5:
                 told = time.monotonic()

@@ -24,7 +24,8 @@ async def tortured(
     folder: Path, *node: str, kills: int = 4, seconds: float = 60, strokes: tuple[str, ...] = CUTS
 ) -> Balance:
     async with asyncio.timeout(LIMIT):
-        return await Campaign(Plan((sys.executable, *node), folder, kills, seconds, 7, strokes=strokes)).run()
+        plan = Plan((sys.executable, *node), folder, kills, seconds, 7, strokes=strokes, messages=(10, 40), pace=10)
+        return await Campaign(plan).run()
 
 
 async def test_the_node_as_it_is_bears_it(tmp_path: Path) -> None:

@@ -67,7 +67,8 @@ class Plan:
     """How much of it. It ends with `kills` kills of the node, or after `seconds`, whichever comes first.
 
     `node` is the command that starts a node which can be mistreated (cli/torture_node.py). `strokes`: only these, by
-    their names on the sheet; none: all of them.
+    their names on the sheet; none: all of them. Between two of them so many messages are accepted (from, to), or as
+    many as are within `pace` seconds.
     """
 
     node: Sequence[str]
@@ -77,6 +78,8 @@ class Plan:
     seed: int = 0
     clients: int = 8
     strokes: Sequence[str] = ()
+    messages: tuple[int, int] = (0, 50)
+    pace: float = 0.6
 
 
 class Campaign:
@@ -148,7 +151,8 @@ class Campaign:
                 await asyncio.sleep(chance.uniform(0, 0.7))
             else:
                 await self._wait_until_ready()
-                await asyncio.sleep(chance.uniform(0.02, 0.5))
+                await self._post.more(chance.randint(*self._plan.messages), self._plan.pace)
+                await asyncio.sleep(chance.uniform(0, 0.1))
             await strokes.fall()
             if time.monotonic() - told > 5:
                 told = time.monotonic()

@@ -10,6 +10,7 @@ address alone. A message is never sent twice: one that got no 250 is left to its
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import random
 from dataclasses import dataclass, field
@@ -47,6 +48,21 @@ class Post:
     port: int = 0  # where the node is; it moves with no life
     life: int = 0
     sent: list[Sent] = field(default_factory=list)
+    acknowledged: int = 0  # messages
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def acknowledge(self) -> None:
+        self.acknowledged += 1
+        self._news.set()
+
+    async def more(self, count: int, seconds: float) -> None:
+        """Until so many more messages are acknowledged, or the time is over."""
+        goal = self.acknowledged + count
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.acknowledged < goal:
+                    self._news.clear()
+                    await self._news.wait()
 
     def count(self, fate: Fate) -> int:
         return sum(len(one.recipients) for one in self.sent if one.fate is fate)
@@ -119,9 +135,11 @@ class Client:
         reply = await self._reply(reader)
         sent.life = self.post.life
         sent.reply = reply.decode("ascii", "replace").strip()
-        sent.fate = Fate.ACKNOWLEDGED if reply.startswith(b"250") else Fate.REFUSED
-        if sent.fate is Fate.REFUSED:
+        if not reply.startswith(b"250"):
+            sent.fate = Fate.REFUSED
             raise _CutOff
+        sent.fate = Fate.ACKNOWLEDGED
+        self.post.acknowledge()
 
     def _recipients(self) -> list[str]:
         """Local ones, steady and moody neighbours, one whose first host is dead, and one who refuses for good. At

@@ -18,7 +18,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 from pathlib import Path
 
-READY_WITHIN = 30.0  # seconds from its start until a node has to be ready
+READY_WITHIN = 60.0  # seconds from its start until a node has to be ready
 ENDED_WITHIN = 30.0  # seconds until a killed process has to be gone
 
 

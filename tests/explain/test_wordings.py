@@ -182,6 +182,8 @@ def test_other_forms_of_a_wording(line: str, name: str) -> None:
         ("550 Mailbox not found", "QQ Mail"),
         ("552 5.2.2 <ann@example.org>: user is over quota", "iCloud"),
         ("550 5.7.1 SPF check failed", "QQ Mail"),
+        ("552 Message too large", "QQ Mail"),
+        ("550 DMARC check failed", "QQ Mail"),
         ("554 5.7.1 Spam message rejected", "Mail.ru"),
         ("550 User not found", "Coremail"),
         ("421 Too many connections, slow down", "Orange, La Poste"),

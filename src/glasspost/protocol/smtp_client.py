@@ -55,6 +55,7 @@ class SmtpClient:
         self.server = server
         self.offered: Capabilities = NOTHING_OFFERED
         self.broken: Reply | None = None  # why nothing more can be said
+        self.broken_at: Step | None = None  # what was waited for then; None between messages
         self.broken_by_server = False  # and whether that was the server's own word (421)
         self.transactions = 0  # how many were begun
         self.secure = False
@@ -185,9 +186,7 @@ class SmtpClient:
         cannot take is refused here, before MAIL. `until` MAIL or RCPT: only ask, and end the transaction there.
         """
         assert self.usable
-        transaction, lines = begin(
-            envelope, eight_bit, self.offered, self.settings, self._limit(), self.server, until
-        )
+        transaction, lines = begin(envelope, eight_bit, self.offered, self.settings, self._limit(), self.server, until)
         if not transaction.sent:
             self._events.append(Finished(transaction.outcomes))
             return
@@ -316,6 +315,7 @@ class SmtpClient:
         if self.broken is not None:
             return
         self.broken = reply
+        self.broken_at = self.awaited
         self.broken_by_server = said
         transaction = self._transaction
         if transaction is not None:

@@ -55,7 +55,7 @@ class Explainer:
     def explain(self, text: str, lang: str = "en") -> Explanation:
         """Like the function of this name."""
         reply = read(text)
-        entry = self._wordings.find(reply.line) if reply.line else None
+        entry = self._wordings.find(reply.line, failures=_tells_failure(reply)) if reply.line else None
         if entry is not None:
             return _explanation(text, reply, entry, entry.kind, lang)
         pop3 = _POP3.match(reply.line)
@@ -113,6 +113,13 @@ class Explainer:
             text, "nothing", "", "", what, "nobody", words("nobody", lang), then, "", "",
             reply.code, reply.enhanced, lang,
         )  # fmt: skip
+
+
+def _tells_failure(reply: ReplyText) -> bool:
+    """Whether it may be a failure told by the client's own side: no server's reply, or one about network or TLS."""
+    if not reply.code:
+        return True
+    return reply.enhanced[1:].startswith(".4.") or reply.enhanced[1:] in (".7.4", ".7.5")
 
 
 def _explanation(text: str, reply: ReplyText, entry: Entry, by: str, lang: str) -> Explanation:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from glasspost import __version__
-from glasspost.cli import config, conversations, directory, mailbox, queue, serve
+from glasspost.cli import config, conversations, directory, mailbox, queue, send, serve
 from glasspost.errors import ConfigurationError, Exit, GlasspostError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(serve.serve)
+app.command(epilog=send.EPILOG)(send.send)
 app.add_typer(directory.domain_app, name="domain")
 app.add_typer(directory.account_app, name="account")
 app.add_typer(directory.alias_app, name="alias")

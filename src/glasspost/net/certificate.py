@@ -18,15 +18,15 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509 import verification
 
-_SHOWN = 6  # names of a certificate that are shown; some have hundreds
+FAULTS = ("no-certificate", "expired", "not-yet", "other-name", "self-signed", "unknown-issuer")
 
 
 @dataclass(frozen=True, slots=True)
 class TlsFacts:
     """A TLS connection as it stands. Moments are in seconds since the epoch.
 
-    `names`: for which names the certificate is. `fault`: why the certificate proves nothing; empty where it proves the
-    name that was called. `checked`: OpenSSL demanded the proof; otherwise it was only looked at.
+    `names`: for which names the certificate is. `fault`: why the certificate proves nothing, one of FAULTS; empty where
+    it proves the name that was called. `checked`: OpenSSL demanded the proof; otherwise it was only looked at.
     """
 
     version: str
@@ -71,22 +71,21 @@ def why_not_believed(
     context: ssl.SSLContext,
     now: float,
 ) -> str:
-    """What is wrong with a certificate for the server `name`, in a few words; empty where nothing is."""
+    """What is wrong with a certificate for the server `name`, one of FAULTS; empty where nothing is. `context` knows
+    the authorities that are believed."""
     moment = datetime.datetime.fromtimestamp(now, datetime.UTC)
     if moment > certificate.not_valid_after_utc:
-        return f"it expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+        return "expired"
     if moment < certificate.not_valid_before_utc:
-        return f"it is valid only from {certificate.not_valid_before_utc:%Y-%m-%d} on"
+        return "not-yet"
     if not _is_for(certificate, name):
-        return f"it is not for {name}, but for {', '.join(_names(certificate)[:_SHOWN]) or 'nobody'}"
+        return "other-name"
     believed = _believed(context)
     if certificate in believed:
         return ""
     if _signs_itself(certificate):
-        return "it is self-signed"
-    if _is_vouched_for(certificate, rest, name, believed, moment):
-        return ""
-    return f"its issuer is not known here: {_name(certificate.issuer)}"
+        return "self-signed"
+    return "" if _is_vouched_for(certificate, rest, name, believed, moment) else "unknown-issuer"
 
 
 def _believed(context: ssl.SSLContext) -> list[x509.Certificate]:

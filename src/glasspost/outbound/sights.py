@@ -97,8 +97,9 @@ class Heard(Sight):
 
 @dataclass(frozen=True, slots=True)
 class Secured(Sight):
-    """TLS stands."""
+    """TLS stands. `name`: who was meant to be there."""
 
+    name: str
     facts: TlsFacts
     took: float
 

@@ -94,14 +94,19 @@ class Trial:
         for host in self._plan.hosts:
             found = await self._visit(host)
             if isinstance(found, list):
-                return found
+                return [self._public(one) for one in found]
             stop = found
             if not stop.elsewhere:
                 break
         if stop.reply.positive:  # as far as was asked
             return [Finding(one, stop.phase, None) for one in self._plan.envelope.recipients]
-        outcome = _outcome(stop.reply, self._server, stop.said)
+        outcome = _outcome(self._watcher().public(stop.reply), self._server, stop.said)
         return [Finding(one, stop.phase, outcome) for one in self._plan.envelope.recipients]
+
+    def _public(self, finding: Finding) -> Finding:
+        if finding.outcome is not None:
+            finding.outcome.reply = self._watcher().public(finding.outcome.reply)
+        return finding
 
     # --- one host ---------------------------------------------------------------------------------------------
 
@@ -201,7 +206,7 @@ class Trial:
         assert conversation.tls is not None
         took = self.now() - begin
         facts = tls_facts(conversation.tls, name, self._plan.believed, self._wall())
-        self._watch(Secured(self.now(), facts, took))
+        self._watch(Secured(self.now(), name, facts, took))
 
     def _tls_name(self, host: Host) -> str:
         return self._plan.tls_name or host.name.strip("[]")
@@ -229,7 +234,7 @@ class Trial:
         return self._stop(phase, reply, elsewhere)
 
     def _stop(self, phase: Phase, reply: Reply, elsewhere: bool = False) -> _Stop:
-        self._watch(Noted(self.now(), phase, reply))
+        self._watch(Noted(self.now(), phase, self._watcher().public(reply)))
         return _Stop(phase, reply, False, elsewhere)
 
     # --- the message ------------------------------------------------------------------------------------------
@@ -248,7 +253,7 @@ class Trial:
                     findings[place] = Finding(recipients[place], phase, outcome)
         client = conversation.client
         if client.broken is not None and not client.broken_by_server:
-            self._watch(Noted(self.now(), phase_of(client.broken_at), client.broken))
+            self._watch(Noted(self.now(), phase_of(client.broken_at), self._watcher().public(client.broken)))
         return [findings[place] for place in range(len(recipients))]
 
     async def _transaction(

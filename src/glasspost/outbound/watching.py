@@ -14,6 +14,7 @@ import asyncio
 import base64
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from glasspost.mail.reply import Reply, read_reply
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from glasspost.storage.transcripts import Recording
 
 PIECE = 64 * 1024  # octets of a message between two looks at how far it is
+CHUNK = 1024 * 1024  # the same where each piece is a BDAT of its own
 
 # What comes to no command: the greeting, and the verdict on a message.
 _UNCOMMANDED = frozenset({Step.GREETING, Step.DOT, Step.CONTENT})
@@ -47,6 +49,7 @@ class Watcher:
         self._asked: deque[tuple[bytes, float]] = deque()
         self._lines: list[bytes] = []
         self._last_at = now()  # when anything of ours left
+        self.arrived = now()  # when anything of theirs came: whoever watches may take his time over it
 
     def said(self, text: bytes) -> None:
         self._unsaid.append(text)
@@ -61,9 +64,7 @@ class Watcher:
             self.watch(Said(self._last_at, lines))
 
     def heard(self, line: bytes) -> None:
-        for secret in self._secrets:
-            line = line.replace(secret, MASK)
-        self._lines.append(line)
+        self._lines.append(self._masked(line))
         if line[3:4] == b"-":
             return
         lines, self._lines = tuple(self._lines), []
@@ -71,10 +72,20 @@ class Watcher:
         command, asked_at = b"", self._last_at
         if step is not None and step not in _UNCOMMANDED and self._asked:
             command, asked_at = self._asked.popleft()
-        now = self.now()
-        sight = Heard(now, lines, _read(lines), step, escape(command), now - asked_at)
+        took = self.arrived - asked_at
+        sight = Heard(self.arrived, lines, _read(lines), step, escape(command), max(0.0, took))
         self.replies.append(sight)
         self.watch(sight)
+
+    def _masked(self, line: bytes) -> bytes:
+        for secret in self._secrets:
+            line = line.replace(secret, MASK)
+        return line
+
+    def public(self, reply: Reply) -> Reply:
+        """A reply as it may be shown, whatever the server put into it."""
+        text = self._masked(reply.text.encode()).decode() if self._secrets else reply.text
+        return replace(reply, text=text)
 
     def note(self, text: str) -> None:
         """A conversation's own notes are for the store; whoever watches is shown sights."""
@@ -119,13 +130,18 @@ class WatchedConversation(Conversation):
 
     def give(self, content: bytes) -> WatchedContent:
         """The content for the next transaction, to be looked at as it goes."""
-        self._body = WatchedContent(content, self.watcher)
+        chunked = self.settings.client.chunking and self.client.offered.chunking
+        self._body = WatchedContent(content, self.watcher, CHUNK if chunked else PIECE)
         return self._body
 
     def opened(self) -> None:
         super().opened()
         self.watcher.client = self.client
         self._on_opened(self)
+
+    def received(self, data: bytes) -> None:
+        self.watcher.arrived = self.watcher.now()
+        super().received(data)
 
     def send(self, data: bytes) -> None:
         if not self._pause:
@@ -142,16 +158,18 @@ class WatchedConversation(Conversation):
 
     def _let_go(self, data: bytes) -> None:
         super().send(data)
+        left_at = self.watcher.now()
         self.watcher.left()
         if self._body is not None and self._body.is_given:
-            self._body.announce()
+            self._body.announce(left_at)
             self._body = None
 
 
 class WatchedContent:
     """A message that says how far it is. A small one goes in one piece."""
 
-    def __init__(self, octets: bytes, watcher: Watcher) -> None:
+    def __init__(self, octets: bytes, watcher: Watcher, piece: int) -> None:
+        self._piece = piece
         self.size = len(octets)
         self.is_given = False
         self._octets = octets
@@ -160,7 +178,7 @@ class WatchedContent:
 
     @property
     def data(self) -> bytes | None:
-        if self.size > PIECE:
+        if self.size > self._piece:
             return None
         self._began = self._watcher.now()
         self.is_given = True
@@ -168,15 +186,14 @@ class WatchedContent:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         self._began = self._watcher.now()
-        for start in range(0, self.size, PIECE):
+        for start in range(0, self.size, self._piece):
             self._watcher.watch(Moving(self._watcher.now(), start, self.size))
-            yield self._octets[start : start + PIECE]
+            yield self._octets[start : start + self._piece]
         self.is_given = True
 
-    def announce(self) -> None:
+    def announce(self, left_at: float) -> None:
         """All of it has left."""
-        now = self._watcher.now()
-        self._watcher.watch(Gone(now, self.size, now - self._began))
+        self._watcher.watch(Gone(left_at, self.size, left_at - self._began))
 
 
 def forms_of(username: str, password: str) -> list[bytes]:

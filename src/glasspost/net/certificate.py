@@ -18,6 +18,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509 import verification
 
+from glasspost.mail.address import a_label
+
 FAULTS = ("no-certificate", "expired", "not-yet", "other-name", "self-signed", "unknown-issuer")
 
 
@@ -80,7 +82,7 @@ def why_not_believed(
         return "not-yet"
     if not _is_for(certificate, name):
         return "other-name"
-    believed = _believed(context)
+    believed = _believed(context, [certificate, *rest])
     if certificate in believed:
         return ""
     if _signs_itself(certificate):
@@ -88,13 +90,19 @@ def why_not_believed(
     return "" if _is_vouched_for(certificate, rest, name, believed, moment) else "unknown-issuer"
 
 
-def _believed(context: ssl.SSLContext) -> list[x509.Certificate]:
-    """The authorities of a context. OpenSSL reads those in a folder only when it needs one, and tells of none."""
+def _believed(context: ssl.SSLContext, chain: list[x509.Certificate]) -> list[x509.Certificate]:
+    """The authorities of a context that a chain names. The others are not even read: some that systems believe are so
+    odd that they cannot be."""
     loaded = context.get_ca_certs(binary_form=True)
     folder = ssl.get_default_verify_paths().capath
-    if loaded or folder is None:
-        return [x509.load_der_x509_certificate(one) for one in loaded]
-    return [one for path in Path(folder).glob("*.[0-9]") for one in x509.load_pem_x509_certificates(path.read_bytes())]
+    if not loaded and folder is not None:  # OpenSSL reads those in a folder only when it needs one, and tells of none
+        loaded = [
+            ssl.PEM_cert_to_DER_cert(text)
+            for path in Path(folder).glob("*.[0-9]")
+            if (text := path.read_text(errors="replace").strip()).startswith("-----BEGIN")
+        ]
+    named = [one.issuer.public_bytes() for one in chain]
+    return [x509.load_der_x509_certificate(one) for one in loaded if any(name in one for name in named)]
 
 
 def _is_vouched_for(
@@ -108,14 +116,16 @@ def _is_vouched_for(
         return False
     subject: x509.DNSName | x509.IPAddress
     address = _address(name)
-    subject = x509.IPAddress(address) if address is not None else x509.DNSName(name)
-    # Extensions as they come: small authorities leave out much that the big ones must have.
+    subject = x509.IPAddress(address) if address is not None else x509.DNSName(a_label(name))
+    # Extensions as they come: small authorities leave out, and mark as critical, what the big ones must not.
+    either, policy = verification.Criticality.AGNOSTIC, verification.ExtensionPolicy.permit_all()
     builder = (
         verification.PolicyBuilder()
         .store(verification.Store(believed))
         .time(moment.replace(tzinfo=None))
         .extension_policies(
-            ca_policy=verification.ExtensionPolicy.permit_all(), ee_policy=verification.ExtensionPolicy.permit_all()
+            ca_policy=policy.require_present(x509.BasicConstraints, either, None),
+            ee_policy=policy.require_present(x509.SubjectAlternativeName, either, None),
         )
     )
     try:
@@ -128,7 +138,7 @@ def _is_vouched_for(
 def _is_for(certificate: x509.Certificate, name: str) -> bool:
     """RFC 6125 §6.4.3: a star stands for the whole first label, and for nothing else."""
     address = _address(name)
-    wanted = name.rstrip(".").lower()
+    wanted = a_label(name)
     for one in _alternatives(certificate):
         if address is not None:
             if one == address:

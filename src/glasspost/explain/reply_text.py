@@ -43,7 +43,9 @@ def read(text: str) -> ReplyText:
     if not lines:
         return ReplyText("", "", "")
     code, enhanced, first = _front(lines[0])
-    words = re.sub(r"\s+", " ", _once(" ".join([first, *lines[1:]]), code, enhanced)).strip()
+    words = re.sub(
+        r"\s+", " ", _once(" ".join([first, *(_continued(line, code) for line in lines[1:])]), code, enhanced)
+    ).strip()
     if not enhanced:
         found = _ANYWHERE.search(words)
         mark = found[1] if found and (not code or found[1][0] == code[0]) else ""
@@ -62,16 +64,20 @@ def _front(line: str) -> tuple[str, str, str]:
     return code, "", rest.strip()
 
 
+def _continued(line: str, code: str) -> str:
+    """A further line without the basic code in front of it."""
+    return line[4:] if code and line.startswith(code) and line[3:4] in ("", " ", "-") else line
+
+
 def _once(words: str, code: str, enhanced: str) -> str:
     """The text of all lines without the codes that are repeated in front of each.
 
-    Logs join the lines by blanks, so they are looked for everywhere; "550 " alone only where "-" or the enhanced code
-    shows that a line begins there.
+    Logs join the lines by blanks, so they are looked for everywhere; a basic code alone only with "-" behind it.
     """
     if not code:
         return words
     if enhanced:
-        words = re.sub(rf"(?:(?<=\s)|^){code}[ -]{re.escape(enhanced)}(?=\s|$)", " ", words)
+        words = re.sub(rf"(?:(?<=\s)|^)(?:{code}[ -])?{re.escape(enhanced)}(?=\s|$)", " ", words)
     return re.sub(rf"(?:(?<=\s)|^){code}-", " ", words)
 
 

@@ -477,7 +477,7 @@ async def test_the_saved_talk_is_a_talk(send: Send, tmp_path: Path) -> None:
     lines = parse_talk((tmp_path / "one.talk").read_text())
     assert [line.text for line in lines if line.who == "C"] == server.heard
     assert all(line.at is not None for line in lines)
-    assert any("octets of message" in line.text for line in lines)
+    assert any(line.text.startswith("message: ") for line in lines)
 
 
 async def test_long_lines_of_a_server_are_set_in_columns(send: Send) -> None:

@@ -113,7 +113,7 @@ def _note(sight: sights.Sight) -> str | None:
             f"{facts.version}, {facts.cipher}, certificate of {facts.subject}: {proof_words(facts, 'en', sight.name)}"
         )
     if isinstance(sight, sights.Gone):
-        return f"{sight.octets} octets of message"
+        return f"message: {sight.octets} octets"  # a replay makes up one of this size
     if isinstance(sight, sights.Noted):
         return str(sight.reply)
     if isinstance(sight, sights.Closed):

@@ -117,7 +117,8 @@ class View:
         if facts.subject:
             ends = time.strftime("%Y-%m-%d", time.gmtime(facts.ends))
             days = int((facts.ends - time.time()) // 86400)
-            words = {"subject": facts.subject, "issuer": facts.issuer, "ends": ends, "days": days}
+            left = say("days-left", lang, days=days) if 0 <= days <= 400 else ""  # beyond that nobody counts
+            words = {"subject": facts.subject, "issuer": facts.issuer, "ends": ends, "left": left}
             self._fact("", say("certificate", lang, **words))
             if facts.names:
                 self._fact("", say("certificate-names", lang, names=", ".join(facts.names[:6])))

@@ -45,9 +45,10 @@ _WORDS: dict[str, tuple[str, str]] = {
     "closed": ("connection closed", "连接已关闭"),
     "tls": ("{version}, {cipher}", "{version}，{cipher}"),
     "certificate": (
-        "certificate of {subject}, issued by {issuer}, good until {ends} ({days} days)",
-        "证书：{subject}，签发者 {issuer}，有效期至 {ends}（还有 {days} 天）",
+        "certificate of {subject}, issued by {issuer}, good until {ends}{left}",
+        "证书：{subject}，签发者 {issuer}，有效期至 {ends}{left}",
     ),
+    "days-left": (" ({days} days)", "（还有 {days} 天）"),
     "certificate-names": ("for the names {names}", "适用的名称：{names}"),
     "verified": (
         "verified: a known authority vouches for this name, and it has not expired",

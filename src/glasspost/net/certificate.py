@@ -52,13 +52,14 @@ def tls_facts(tls: ssl.SSLObject, name: str, context: ssl.SSLContext, now: float
             tls.version() or "", cipher[0] if cipher else "", "", "", (), 0.0, 0.0, "no certificate", checked
         )
     certificate = x509.load_der_x509_certificate(shown)
+    names = tuple(str(one) for one in _alternatives(certificate))
     fault = "" if checked else why_not_believed(certificate, _rest_of_chain(tls), name, context, now)
     return TlsFacts(
         version=version,
         cipher=cipher,
-        subject=_name(certificate.subject),
+        subject=_common_name(certificate.subject) or next(iter(names), "") or _name(certificate.subject),
         issuer=_name(certificate.issuer),
-        names=_names(certificate),
+        names=names,
         begins=certificate.not_valid_before_utc.timestamp(),
         ends=certificate.not_valid_after_utc.timestamp(),
         fault=fault,
@@ -136,7 +137,7 @@ def _is_vouched_for(
 
 
 def _is_for(certificate: x509.Certificate, name: str) -> bool:
-    """RFC 6125 §6.4.3: a star stands for the whole first label, and for nothing else."""
+    """RFC 9525 §6.3: a star stands for the whole first label, and for nothing else."""
     address = _address(name)
     wanted = a_label(name)
     for one in _alternatives(certificate):
@@ -159,10 +160,6 @@ def _alternatives(certificate: x509.Certificate) -> Iterable[object]:
     return [*found.get_values_for_type(x509.DNSName), *found.get_values_for_type(x509.IPAddress)]
 
 
-def _names(certificate: x509.Certificate) -> tuple[str, ...]:
-    return tuple(str(one) for one in _alternatives(certificate))
-
-
 def _name(name: x509.Name) -> str:
     """The common name of a subject or issuer, with its organisation; all of it where it has neither."""
     parts = [
@@ -171,6 +168,10 @@ def _name(name: x509.Name) -> str:
         for attribute in name.get_attributes_for_oid(oid)
     ]
     return ", ".join(dict.fromkeys(parts)) or name.rfc4514_string()
+
+
+def _common_name(name: x509.Name) -> str:
+    return next((str(one.value) for one in name.get_attributes_for_oid(x509.NameOID.COMMON_NAME)), "")
 
 
 def _signs_itself(certificate: x509.Certificate) -> bool:

@@ -25,7 +25,8 @@ class Transaction:
     """One message on its way: what was said, and what is known so far.
 
     `outcomes` stand in the envelope's order; `sent` are the places in it that RCPT names, in order. `passes_wishes`:
-    the server takes the sender's DSN wishes along. `lmtp`: each recipient gets its own reply after the message.
+    the server takes the sender's DSN wishes along. `lmtp`: each recipient gets its own reply after the message
+    (RFC 2033 §4.2).
     """
 
     __slots__ = (

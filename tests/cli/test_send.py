@@ -7,8 +7,10 @@ import base64
 import json
 import re
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from rich.cells import cell_len
 from answers import Answers
 from entrances import PASSWORD, House
 from glasspost.cli.main import main
+from glasspost.cli.send import EPILOG
 from glasspost.cli.send_meaning import SendExit
 from glasspost.mail.address import Address
 from glasspost.net.tls import self_signed, server_context
@@ -51,6 +54,7 @@ def send(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     """`await send("--server", place, "--to", ...)`: the command in a thread, so that servers of the test can answer."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("PASSWORD", PASSWORD)
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
 
     async def run(*arguments: object, to: str = "bob@example.org", sender: str = "ann@example.net") -> Ran:
         given = ["--to", to] if to else []
@@ -490,6 +494,13 @@ async def test_long_lines_of_a_server_are_set_in_columns(send: Send) -> None:
             assert max(cell_len(line) for line in ran.out.split("\n")) < 80
 
 
+async def test_the_language_is_the_terminals_where_none_is_named(send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    async with Answers() as server:
+        assert "结论" in (await send("--server", server.place)).out
+        assert "Verdict" in (await send("--server", server.place, "--lang", "en")).out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -525,3 +536,29 @@ async def test_a_file_that_must_not_go_out_does_not(send: Send, tmp_path: Path) 
             ran = await send("--server", server.place, "--message", tmp_path / "one.eml")
         assert ran.code == 1 and ran.err.count("\n") == 1
         assert server.heard == []
+
+
+def test_every_exit_code_is_documented_and_in_the_help() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "send.md").read_text()
+    for code in SendExit:
+        assert f"| {code.value} | `{code.name}` |" in page
+        assert re.search(rf"\b{code.value}\b", EPILOG)
+
+
+async def test_the_keyring_is_asked_by_service_and_user(
+    send: Send, entrance: OpenHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyring, errors = ModuleType("keyring"), ModuleType("keyring.errors")
+    keyring.__dict__.update(errors=errors, get_password=lambda *asked: kept.get(asked))
+    errors.__dict__.update(KeyringError=RuntimeError)
+    monkeypatch.setitem(sys.modules, "keyring", keyring)
+    monkeypatch.setitem(sys.modules, "keyring.errors", errors)
+    kept = {("mail", "alice@example.test"): PASSWORD}
+    house: House = await entrance(role="submission")
+    arguments = ["--server", f"127.0.0.1:{house.port}", "--auth", "alice@example.test", "--quit-after", "auth"]
+    assert (await send(*arguments, "--password-keyring", "mail")).code == 0
+    missing = await send(*arguments, "--password-keyring", "other")
+    assert missing.code == 3 and "keyring set other" in missing.err
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    absent = await send(*arguments, "--password-keyring", "mail")
+    assert absent.code == 1 and "glasspost[keyring]" in absent.err

@@ -96,8 +96,8 @@ LOG_LINES = [
     (
         "exim: deferred by the next hop, command pipelined",
         "2026-11-23 10:00:00 1tExYz-0001AB-2C == ann@example.org R=dnslookup T=remote_smtp defer (-44) "
-        "H=mx.example.org [192.0.2.25]: SMTP error from remote mail server after pipelined RCPT TO:<ann@example.org>: 451 4.7.1 "
-        "Greylisting in action, please come back later",
+        "H=mx.example.org [192.0.2.25]: SMTP error from remote mail server after pipelined RCPT TO:<ann@example.org>: "
+        "451 4.7.1 Greylisting in action, please come back later",
         ("ann@example.org", "451 4.7.1 Greylisting in action, please come back later"),
     ),
     (

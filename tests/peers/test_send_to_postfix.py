@@ -20,6 +20,7 @@ StartPostfix = Callable[..., Postfix]
 @pytest.fixture
 def send(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str]]:
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
 
     def run(server: Postfix, *arguments: str) -> tuple[int, str]:
         line = ["send", "--server", f"127.0.0.1:{server.port}", "--from", "ann@example.net", "--helo", "client.test"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,7 +100,7 @@ def send(
     pause: Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Wait before each thing we say.")] = 0.0,
     timeout: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="How long an answer may take.")] = 60.0,
     # what is shown
-    lang: Annotated[str, typer.Option(metavar="en|zh", help="The language of explanations.")] = "en",
+    lang: Annotated[str, typer.Option(metavar="en|zh", help="The language of explanations; else as LANG has it.")] = "",
     as_json: AsJson = False,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the conversation as a talk.")] = None,
 ) -> int:
@@ -107,8 +108,7 @@ def send(
     from glasspost.cli.send_letter import Given, post
     from glasspost.cli.send_way import Manner, prepare
 
-    if lang not in ("en", "zh"):
-        raise Mistyped(f"--lang is en or zh, not {lang}")
+    language = _language(lang)
     given = Given(
         to or [], cc or [], bcc or [], sender, subject, body, html, attach or [], header or [], message, size,
         eight_bit, utf8, dsn,
@@ -120,7 +120,7 @@ def send(
         chunking=chunking, lmtp=lmtp, quit_after=quit_after, pause=pause, timeout=timeout,
     )  # fmt: skip
     way = prepare(manner)
-    return asyncio.run(_send(post(given), way, lang, as_json, save))
+    return asyncio.run(_send(post(given), way, language, as_json, save))
 
 
 async def _send(letter: Post, way: Way, lang: str, as_json: bool, save: Path | None) -> int:
@@ -155,6 +155,17 @@ async def _send(letter: Post, way: Way, lang: str, as_json: bool, save: Path | N
     else:
         print(json.dumps(to_json(seen, findings, letter.facts, took, lang), indent=2, ensure_ascii=False))
     return exit_code(findings)
+
+
+def _language(wanted: str) -> str:
+    """The language asked for, else the configured one, else the terminal's."""
+    from glasspost.explain.explanation import LANGUAGES, known_language
+
+    if wanted and wanted not in LANGUAGES:
+        raise Mistyped(f"--lang is {' or '.join(LANGUAGES)}, not {wanted}")
+    names = ("GLASSPOST_EXPLAIN__LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
+    said = (os.environ.get(name, "") for name in names)
+    return wanted or known_language(next((one for one in said if one not in ("", "auto")), ""))
 
 
 def _console() -> Console:

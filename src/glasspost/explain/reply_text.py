@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_BASIC = re.compile(r"([2-5][0-9]{2})(?:[ -]|$)")
+_BASIC = re.compile(r"([2-5][0-9]{2})(?:[ -]|:\s|$)")
 _ENHANCED = re.compile(r"#?([245]\.[0-9]{1,3}\.[0-9]{1,3})(?=[\s:;,)\]-]|$)\s*")
 # Where it does not stand at the front: "(#5.1.1)", "relay denied 5.7.1"; not within an IP address or a version.
 _ANYWHERE = re.compile(r"(?<![\w.])([245]\.[0-9]\.[0-9]{1,3})(?![\w.]*\d|\.\d)")

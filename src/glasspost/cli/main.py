@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from glasspost import __version__
-from glasspost.cli import config, conversations, directory, mailbox, queue, serve
+from glasspost.cli import config, conversations, directory, mailbox, queue, replay, serve, talk
 from glasspost.errors import ConfigurationError, Exit, GlasspostError
 
 app = typer.Typer(
@@ -31,6 +31,8 @@ app.add_typer(queue.app, name="queue")
 app.add_typer(mailbox.app, name="mailbox")
 app.add_typer(conversations.conversations_app, name="conversations")
 app.add_typer(config.app, name="config")
+app.command()(talk.talk)
+app.command()(replay.replay)
 
 
 def _print_version(wanted: bool) -> None:

@@ -49,6 +49,13 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class WentOn:
+    """We said the next line of a sign-in, in its public form."""
+
+    octets: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class TlsDue:
     """The server is ready for TLS: hold the handshake now, then call `secured`."""
 
@@ -60,7 +67,7 @@ class Crossed:
     octets: int
 
 
-Event = ServerLine | Answered | TlsDue | Crossed
+Event = ServerLine | Answered | WentOn | TlsDue | Crossed
 
 
 class Notebook(Tap, Protocol):
@@ -88,7 +95,8 @@ class ByHand:
         self._in = b""
         self._at = 0  # up to where it was read
         self._dropped = 0  # octets of an overlong line that were let go
-        self._told: Answered | None = None
+        self._answer: Answer | None = None  # shown line by line, and not told yet
+        self._went_on: WentOn | None = None
         self._out: list[bytes] = []
         self._tls_due = False
         self._crossed = False
@@ -110,8 +118,11 @@ class ByHand:
         """What happened next; None until more bytes come."""
         if self._tls_due:
             return self._crossing()
-        if self._told is not None:
-            return self._tell()
+        if self._went_on is not None:
+            went_on, self._went_on = self._went_on, None
+            return went_on
+        if self._answer is not None:
+            return self._tell(self._answer)
         end = self._in.find(b"\n", self._at)
         if end < 0:
             return None
@@ -119,12 +130,15 @@ class ByHand:
         self._at = end + 1
         return self._heard(line)
 
-    def _tell(self) -> Event | None:
-        told, self._told = self._told, None
-        assert told is not None
-        if told.verb == self.course.tls_verb and told.answer.positive:
+    def _tell(self, answer: Answer) -> Event:
+        """The answer as a whole, behind its lines; only now does it change anything."""
+        self._answer = None
+        verb, argument = self.course.answered(answer)
+        shown = Answer(answer.code, tuple(map(self._scrubbed, answer.lines)), answer.count)
+        told = Answered(shown, verb, argument)
+        if verb == self.course.tls_verb and answer.positive:
             self._tls_due = True
-        elif self._automatic and told.verb in ("AUTH", "USER", "PASS"):
+        elif self._automatic and verb in ("AUTH", "USER", "PASS"):
             self._go_on_signing_in(told)
         return told
 
@@ -132,7 +146,7 @@ class ByHand:
         """The next response of a sign-in of ours; a lone * where the server asks for more than there is."""
         if told.answer.challenge or (told.verb == "USER" and told.answer.positive):
             response, public = self._responses.popleft() if self._responses else (b"*", b"*")
-            self.say(response, public)
+            self._went_on = WentOn(self.say(response, public))
         else:
             self._responses.clear()
             self._automatic = False
@@ -154,11 +168,7 @@ class ByHand:
         public = self._scrubbed(line)
         if not body:
             self.tap.heard(public)
-        answer = self._gatherer.take(line, has_body=self.course.has_body())
-        if answer is not None:
-            verb, argument = self.course.answered(answer)
-            shown = Answer(answer.code, tuple(map(self._scrubbed, answer.lines)), answer.count)
-            self._told = Answered(shown, verb, argument)
+        self._answer = self._gatherer.take(line, has_body=self.course.has_body())
         return ServerLine(public, fault, body)
 
     def _fetching(self) -> bool:
@@ -176,7 +186,7 @@ class ByHand:
         if self._crossed:
             return None
         self._crossed = True
-        return Crossed(self._unread) if self._unread else TlsDue()
+        return Crossed(self.unread) if self.unread else TlsDue()
 
     def secured(self) -> None:
         """TLS stands."""
@@ -184,13 +194,20 @@ class ByHand:
         self.course.secured()
 
     @property
-    def _unread(self) -> int:
-        return len(self._in) - self._at
+    def handshake_due(self) -> bool:
+        """Whether the server waits for the TLS handshake."""
+        return self._tls_due
 
     @property
-    def left_over(self) -> bytes:
-        """The beginning of a line that has not ended: what a server said last before it went."""
-        return self._scrubbed(self._in[self._at : self._at + LINE_LIMIT])
+    def unread(self) -> int:
+        """How many octets have come and were not looked at."""
+        return len(self._in) - self._at
+
+    def take_rest(self) -> bytes:
+        """What has come and is no whole line, or may not be looked at any more; it is gone then."""
+        rest = self._scrubbed(self._in[self._at : self._at + LINE_LIMIT])
+        self._in, self._at = b"", 0
+        return rest
 
     # --- out --------------------------------------------------------------------------------------------------
 

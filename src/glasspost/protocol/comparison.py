@@ -66,8 +66,12 @@ def _same(expected: bytes, said: bytes, how: How) -> bool:
         return True
     if how is How.EXACT:
         return False
-    pattern = ".*".join(re.escape(_without_the_new(part)) for part in _text(expected).split("..."))
-    return re.fullmatch(pattern, _without_the_new(_text(said)), re.DOTALL) is not None
+    parts, text = _text(expected).split("..."), _text(said)
+    return _fits(parts, text) or _fits([_without_the_new(part) for part in parts], _without_the_new(text))
+
+
+def _fits(parts: list[str], text: str) -> bool:
+    return re.fullmatch(".*".join(map(re.escape, parts)), text, re.DOTALL) is not None
 
 
 def _text(octets: bytes) -> str:

@@ -8,6 +8,7 @@ their way (by_hand.py).
 
 from __future__ import annotations
 
+import re
 from collections import deque
 
 from glasspost.mail.reply import Reply, read_reply
@@ -18,6 +19,7 @@ from glasspost.protocol.smtp_secrets import public_line
 from glasspost.protocol.smtp_table import TABLE, Row, State, advice, nearest
 
 _COMMAND_LIMIT = 512  # octets with CRLF, RFC 5321 §4.5.3.1.4
+_CHUNK = re.compile(r"([0-9]{1,12})(?: +LAST)? *", re.IGNORECASE)  # RFC 3030 §2
 _NO_COMMAND = ""  # what is owed an answer without being a command: the greeting, a sign-in's line, the end of a body
 _END_OF_BODY = "."
 
@@ -34,6 +36,7 @@ class SmtpCourse:
         self.keywords: tuple[str, ...] = ()  # as the EHLO reply has them
         self.greeted = False  # EHLO was answered with yes: only then is anything known of what is offered
         self.tls = False
+        self.signed_in = False
         self.chunk_left = 0  # octets of a BDAT chunk that must follow before the next command
         self._owed: deque[tuple[str, str]] = deque([(_NO_COMMAND, "greeting")])
         self._may_follow = False  # a sign-in was begun and is not done: a line may be a password
@@ -74,8 +77,8 @@ class SmtpCourse:
             return
         verb, argument = _split(line)
         if verb == "BDAT":
-            count = argument.split(" ")[0]
-            self.chunk_left = int(count) if count.isascii() and count.isdigit() and len(count) < 16 else 0
+            chunk = _CHUNK.fullmatch(argument)
+            self.chunk_left = int(chunk[1]) if chunk is not None else 0
         if verb == "AUTH":
             self._may_follow = True
         self._owed.append((verb, argument))
@@ -113,7 +116,7 @@ class SmtpCourse:
         self.state = State.FRESH
         self.offered = NOTHING_OFFERED
         self.keywords = ()
-        self.greeted = self._may_follow = False
+        self.greeted = self._may_follow = self.signed_in = False
 
     def public(self, line: bytes) -> bytes:
         """The line as it may be shown and kept."""
@@ -142,6 +145,7 @@ class SmtpCourse:
                 self.state = State.READY
             if answer.positive:
                 self._may_follow = False
+                self.signed_in = True
 
     # --- what may be said -------------------------------------------------------------------------------------
 
@@ -179,6 +183,8 @@ class SmtpCourse:
     def _not_offered(self, verb: str) -> str:
         if verb == self.tls_verb and self.tls:
             return "TLS stands already."
+        if verb == "AUTH" and self.signed_in:
+            return "You are signed in already."  # RFC 4954 §4: once is enough
         if self.state is State.FRESH:
             return ""
         offered = {"STARTTLS": self.offered.starttls, "AUTH": bool(self.offered.auth), "BDAT": self.offered.chunking}

@@ -179,15 +179,16 @@ class _Reader:
             if line.who == SERVER:
                 octets.append(line.octets)
                 answer = gatherer.take(line.octets, has_body=has_body and whole)
+        if answer is None:  # somebody wrote down the beginning of it only
+            answer = Answer(code_of(octets[0]), tuple(octets), len(octets))
         asked, exchange = self.asked.popleft() if self.asked else (b"", 0)
         self.moves.append(Hear(at, octets, asked, self.lines[at].at, whole, exchange))
-        if answer is not None:
-            verb, _ = self.course.answered(answer)
-            if verb == "DATA" and answer.code == "354" and not self._goes_on_with_client(end):
-                self._fill(end, chunk=False)
-                self.asked.append((b".", 0))
-            if verb == self.course.tls_verb and answer.positive:
-                self.course.secured()
+        verb, _ = self.course.answered(answer)
+        if verb == "DATA" and answer.code == "354" and not self._goes_on_with_client(end):
+            self._fill(end, chunk=False)
+            self.asked.append((b".", 0))
+        if verb == self.course.tls_verb and answer.positive:
+            self.course.secured()
         return end
 
     def _body_kept(self, at: int) -> bool:

@@ -188,6 +188,7 @@ async def play(session: TalkSession, seconds: float) -> None:
             if not typed:
                 break
             if session.over:
+                session.tell_end()
                 session.screen.note("not sent, as the conversation is over: the rest of the input", warning=True)
                 session.failed = True
                 break

@@ -23,6 +23,7 @@ from prompt_toolkit.formatted_text import ANSI
 from prompt_toolkit.history import History
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.patch_stdout import patch_stdout
+from prompt_toolkit.renderer import CPR_Support
 from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import is_dumb_terminal
@@ -172,16 +173,20 @@ async def converse(session: TalkSession, *, keep_history: bool) -> None:
                 continue
             except EOFError:
                 line = ":quit"
-            if line is None:
-                continue
-            try:
-                await session.type(line.encode("utf-8", "surrogateescape"))
-            except GlasspostError as error:
-                session.screen.note(str(error), warning=True)
-            if not session.left:
-                await session.settle(PATIENCE)
+            for one in line.split("\n"):  # several where something was pasted
+                await _take(session, one)
     finally:
         await leave(session, PATIENCE * 3)
+
+
+async def _take(session: TalkSession, line: str) -> None:
+    """One typed line, and what it brings within a moment."""
+    try:
+        await session.type(line.encode("utf-8", "surrogateescape"))
+    except GlasspostError as error:
+        session.screen.note(str(error), warning=True)
+    if not session.left:
+        await session.settle(PATIENCE)
 
 
 def _prompt(session: TalkSession, keep_history: bool) -> PromptSession[str]:
@@ -189,7 +194,7 @@ def _prompt(session: TalkSession, keep_history: bool) -> PromptSession[str]:
 
     def keeps(line: str) -> bool:
         now = course.course
-        if not line.strip() or now.in_body or now.chunk_left or now.signing_in:
+        if not line.strip() or "\n" in line or now.in_body or now.chunk_left or now.signing_in:
             return False
         octets = line.encode("utf-8", "surrogateescape")
         return line.startswith(":") or now.public(octets) == octets
@@ -207,12 +212,12 @@ def _prompt(session: TalkSession, keep_history: bool) -> PromptSession[str]:
     )
 
 
-async def _next_line(session: TalkSession, prompt: PromptSession[str]) -> str | None:
-    """What is typed next, while whatever the server says meanwhile is shown above it. None: nothing to be sent."""
+async def _next_line(session: TalkSession, prompt: PromptSession[str]) -> str:
+    """What is typed next, while whatever the server says meanwhile is shown above it."""
     if session.hand.course.signing_in and not session.over:
         typed = ask_hidden("C: ")
         return "*" if typed is None else typed
-    if is_dumb_terminal():
+    if is_dumb_terminal() or prompt.app.renderer.cpr_support is CPR_Support.NOT_SUPPORTED:
         session.screen.hint(hint(session))
     with patch_stdout(raw=True):
         watch = asyncio.ensure_future(_watch(session, prompt))
@@ -232,5 +237,5 @@ async def _watch(session: TalkSession, prompt: PromptSession[str]) -> None:
             prompt.app.invalidate()
     session.tell_end()
     if session.hand.course.over and prompt.app.is_running:
-        prompt.app.exit(result="")
+        prompt.app.exit(result=":quit")
         sys.stdout.flush()

@@ -23,7 +23,6 @@ from glasspost.errors import GlasspostError
 from glasspost.protocol.answers import Answer
 from glasspost.protocol.by_hand import Answered, ByHand, Crossed, Event, NotNow, ServerLine, TlsDue, WentOn
 from glasspost.protocol.smtp_course import SmtpCourse
-from glasspost.protocol.talk import escape
 
 _GOODBYE = 2.0  # seconds
 
@@ -109,7 +108,7 @@ class TalkSession:
                 await self._secure()
             case Crossed():
                 self.note(
-                    f"{event.octets} octets came in the clear behind the yes to TLS: {escape(self.hand.take_rest())}"
+                    f"{event.octets} octets came in the clear behind the yes to TLS: {_visible(self.hand.take_rest())}"
                 )
                 self.connection.drop("dropped: cleartext must not cross into TLS")
 
@@ -161,7 +160,7 @@ class TalkSession:
         """What the server began to say and did not end."""
         rest = self.hand.take_rest()
         if rest:
-            self.note(f"a line without an end: {escape(rest)}")
+            self.note(f"a line without an end: {_visible(rest)}")
 
     def note(self, text: str) -> None:
         """A fact for the screen, and for the saved talk."""
@@ -296,6 +295,11 @@ OWN: dict[str, Own] = {
     "help": Own(":help [command]", "what may be said now", TalkSession._help),
     "quit": Own(":quit", "say QUIT where that is possible, and leave", TalkSession._quit),
 }  # fmt: skip
+
+
+def _visible(octets: bytes) -> str:
+    """As text for a note, which escapes what cannot be shown."""
+    return octets.decode("utf-8", "surrogateescape")
 
 
 def _path(text: str) -> Path:

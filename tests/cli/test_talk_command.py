@@ -87,6 +87,14 @@ def test_an_input_that_ends_within_a_message_does_not_end_the_message(talk) -> N
     assert server.heard.endswith(b"DATA\r\nhalf a mess\r\n")
 
 
+def test_a_chunk_is_sent_before_its_answer_is_awaited(talk) -> None:
+    with Stranger(GREETING, b"", b"250 chunk\r\n", BYE) as server:
+        code, said = talk(server.port, "BDAT 7 LAST\nab\ncdefgh\nQUIT\n", "--no-explain")
+    assert code == 0, said
+    assert server.heard == b"BDAT 7 LAST\r\nab\r\ncdeQUIT\r\n"
+    assert "C: ab\nC: cde\nS: 250 chunk\n" in said
+
+
 def test_two_colons_send_one(talk) -> None:
     with Stranger(GREETING, OK, BYE) as server:
         talk(server.port, "::tls\nQUIT\n")

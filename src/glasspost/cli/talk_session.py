@@ -76,6 +76,8 @@ class TalkSession:
 
     async def settle(self, seconds: float) -> bool:
         """Show what comes until nothing is owed any more, for at most so long. False: it is still owed."""
+        if self.hand.course.chunk_left and not self.over:
+            return True  # it is our turn still
         end = asyncio.get_running_loop().time() + seconds
         while (self.hand.course.owed or self.hand.handshake_due or self.hand.course.over) and not self.over:
             left = end - asyncio.get_running_loop().time()

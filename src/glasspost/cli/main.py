@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from glasspost import __version__
-from glasspost.cli import config, conversations, directory, explain, mailbox, queue, replay, serve, talk
+from glasspost.cli import config, conversations, directory, explain, mailbox, queue, replay, serve, talk, torture
 from glasspost.errors import ConfigurationError, Exit, GlasspostError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.add_typer(conversations.conversations_app, name="conversations")
 app.add_typer(config.app, name="config")
 app.command()(talk.talk)
 app.command()(replay.replay)
+app.command()(torture.torture)
 
 
 def _print_version(wanted: bool) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 _MORE_OF_ESCAPE = {"x": 2, "u": 4, "U": 8}  # hexadecimal digits behind it
 
 

@@ -90,6 +90,8 @@ def read_entries(text: str, file: str) -> Iterator[Entry]:
         raise ConfigurationError([Problem(file, 0, "kind", f'"{kind}" is none of {", ".join(KINDS)}.')])
     raw = tree.pop("entry", [])
     problems = [Problem(file, 0, key, "A file has kind and [[entry]], nothing else.") for key in tree]
+    if not isinstance(raw, list) or not all(isinstance(one, dict) for one in raw):
+        raise ConfigurationError([*problems, Problem(file, 0, "entry", "Each entry begins with [[entry]].")])
     found: list[Entry] = []
     names: set[str] = set()
     for number, one in enumerate(raw, 1):

@@ -11,17 +11,21 @@ known about gets no meaning invented. Enhanced codes: RFC 3463, RFC 5248.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
 
 from glasspost.explain.entry import Entry
 from glasspost.explain.explanation import Explanation, words
+from glasspost.explain.finder import find
+from glasspost.explain.finding import Finding
 from glasspost.explain.reply_text import ReplyText, read
 from glasspost.explain.shelf import Card, cards, own_cards
 from glasspost.explain.wordings import Wordings
 
-_COMMAND = re.compile(r"([A-Za-z][A-Za-z0-9-]*)(?:[ =:].*)?$", re.DOTALL)
+_COMMAND = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]*)(?:[ =:].*)?$", re.DOTALL)
 _POP3 = re.compile(r"(\+OK|-ERR)(?:\s+\[([A-Za-z0-9/-]+)\])?(?=\s|$)", re.IGNORECASE)
 
 
@@ -38,14 +42,22 @@ def _ours() -> Explainer:
     return Explainer()
 
 
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What was found in a pasted text, and what it means."""
+
+    finding: Finding
+    explanation: Explanation
+
+
 class Explainer:
     """The knowledge base, and an operator's own entries before it. Making one takes milliseconds; keep it."""
 
-    def __init__(self, own: Path | None = None) -> None:
-        """`own` is a file of entries, or a folder of .toml files. Raises ConfigurationError where one is wrong."""
+    def __init__(self, own: Sequence[Path] = ()) -> None:
+        """`own` are files of entries, or folders of .toml files. Raises ConfigurationError where one is wrong."""
         patterns: list[Card] = []
         self._by_key: dict[tuple[str, str], Card] = {}
-        for card in chain(cards(), own_cards(own) if own else ()):
+        for card in chain(cards(), own_cards(own)):
             if card.kind in ("wording", "failure"):
                 patterns.append(card)
             else:
@@ -55,7 +67,7 @@ class Explainer:
     def explain(self, text: str, lang: str = "en") -> Explanation:
         """Like the function of this name."""
         reply = read(text)
-        entry = self._wordings.find(reply.line) if reply.line else None
+        entry = self._wordings.find(reply.line, failures=_tells_failure(reply)) if reply.line else None
         if entry is not None:
             return _explanation(text, reply, entry, entry.kind, lang)
         pop3 = _POP3.match(reply.line)
@@ -73,6 +85,36 @@ class Explainer:
                     by = "keyword" if kind == "response" else kind
                     return _explanation(text, reply, entry, by, lang)
         return self._nothing(text, reply, lang)
+
+    def explain_all(self, text: str, lang: str = "en") -> list[Explained]:
+        """Everything that is told in a pasted report, bounce, log or conversation, each with its meaning."""
+        return [Explained(one, self.explain_finding(one, lang)) for one in find(text)]
+
+    def explain_finding(self, finding: Finding, lang: str = "en") -> Explanation:
+        """The meaning of what was found. A status code told beside the words helps where the words are not known."""
+        told = self.explain(finding.text, lang)
+        status = finding.status
+        if not status or status.endswith(".0.0") or told.by in ("wording", "failure", "enhanced"):
+            return told
+        if told.code and told.code[0] != status[0]:
+            return told
+        reply = read(finding.text)
+        helped = self.explain(f"{told.code} {status} {reply.line.removeprefix(told.code).strip()}".strip(), lang)
+        better = helped.by in ("wording", "enhanced") or told.by == "nothing"
+        return replace(helped, text=finding.text) if better else told
+
+    def offered(self, text: str, lang: str = "en") -> list[Explanation]:
+        """What each further line of an answer to EHLO offers; empty where the text is no such answer."""
+        lines = [line.strip() for line in text.strip().splitlines()]
+        if len(lines) < 2 or not all(re.match(r"250[ -]", line) for line in lines):
+            return []
+        found = []
+        for line in lines[1:]:
+            offer = line[4:].strip()
+            word = re.split(r"[ =]", offer)[0]
+            if word and (entry := self._entry("keyword", word) or self._entry("command", word)):
+                found.append(_explanation(offer, read(offer), entry, "keyword", lang))
+        return found
 
     def _by_code(self, reply: ReplyText) -> tuple[Entry, str] | None:
         """The entry for a reply's codes, the most exact one there is, and how exact that is."""
@@ -113,6 +155,13 @@ class Explainer:
             text, "nothing", "", "", what, "nobody", words("nobody", lang), then, "", "",
             reply.code, reply.enhanced, lang,
         )  # fmt: skip
+
+
+def _tells_failure(reply: ReplyText) -> bool:
+    """Whether it may be a failure told by the client's own side: no server's reply, or one about network or TLS."""
+    if not reply.code:
+        return True
+    return reply.enhanced[1:].startswith(".4.") or reply.enhanced[1:] in (".7.4", ".7.5")
 
 
 def _explanation(text: str, reply: ReplyText, entry: Entry, by: str, lang: str) -> Explanation:

@@ -27,14 +27,16 @@ _WORDS: dict[str, dict[str, str]] = {
         "recipient-admin": "the administrator of the receiving side",
         "nobody": "nobody",
         "retry-no": "No. Trying again brings the same answer.",
-        "retry-later": "Yes, later. Sending servers do it by themselves.",
+        "retry-later": "Yes, later.",
         "retry-changed": "Only after something has been changed.",
         "retry-": "Nothing needs to be tried again.",
         "by-wording": "this wording is known",
         "by-failure": "this failure is known",
+        "by-code": "this code is known",
+        "by-response": "only the response code in brackets was recognised, not the text",
         "by-enhanced": "only the enhanced status code was recognised, not the text",
         "by-basic": "only the reply code was recognised, not the text",
-        "by-class": "only the kind of code was recognised, neither the exact code nor the text",
+        "by-class": "only the kind of code was recognised, not the code itself",
         "by-command": "this command is known",
         "by-keyword": "this keyword is known",
         "by-nothing": "nothing in the text was recognised",
@@ -48,14 +50,16 @@ _WORDS: dict[str, dict[str, str]] = {
         "recipient-admin": "收件方的邮件管理员",
         "nobody": "无需任何人处理",
         "retry-no": "没有用，再试也是同样的结果。",
-        "retry-later": "有用，稍后再试；发信服务器会自动重试。",
+        "retry-later": "有用，请稍后再试。",
         "retry-changed": "要先作出改动，再试才有用。",
         "retry-": "无需重试。",
         "by-wording": "识别出了这段应答文字",
         "by-failure": "识别出了这种故障",
+        "by-code": "识别出了这个代码",
+        "by-response": "只识别出方括号中的响应码，没有识别出文字",
         "by-enhanced": "只识别出增强状态码，没有识别出文字",
         "by-basic": "只识别出应答码，没有识别出文字",
-        "by-class": "只识别出代码的大类，没有识别出具体代码和文字",
+        "by-class": "只识别出代码的大类，没有识别出这个代码本身",
         "by-command": "识别出了这条命令",
         "by-keyword": "识别出了这个关键字",
         "by-nothing": "没有识别出任何内容",
@@ -97,7 +101,11 @@ class Explanation:
     @property
     def by_words(self) -> str:
         """How it was found, in words."""
-        return words(f"by-{self.by}", self.lang)
+        if self.by == "enhanced" and not self.enhanced:
+            return words("by-response", self.lang)  # POP3
+        codes = (self.code, self.enhanced, f"{self.code} {self.enhanced}")
+        only_codes = self.by in ("enhanced", "basic") and self.text.strip() in codes
+        return words("by-code" if only_codes else f"by-{self.by}", self.lang)
 
 
 def words(key: str, lang: str) -> str:

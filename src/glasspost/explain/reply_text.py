@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_BASIC = re.compile(r"([2-5][0-9]{2})(?:[ -]|$)")
+_BASIC = re.compile(r"([2-5][0-9]{2})(?:[ -]|:\s|$)")
 _ENHANCED = re.compile(r"#?([245]\.[0-9]{1,3}\.[0-9]{1,3})(?=[\s:;,)\]-]|$)\s*")
 # Where it does not stand at the front: "(#5.1.1)", "relay denied 5.7.1"; not within an IP address or a version.
 _ANYWHERE = re.compile(r"(?<![\w.])([245]\.[0-9]\.[0-9]{1,3})(?![\w.]*\d|\.\d)")
@@ -43,9 +43,9 @@ def read(text: str) -> ReplyText:
     if not lines:
         return ReplyText("", "", "")
     code, enhanced, first = _front(lines[0])
-    rest = [_continued(line, code, enhanced) for line in lines[1:]]
-    words = " ".join(part for part in (first, *rest) if part)
-    words = re.sub(r"\s+", " ", words)
+    words = re.sub(
+        r"\s+", " ", _once(" ".join([first, *(_continued(line, code) for line in lines[1:])]), code, enhanced)
+    ).strip()
     if not enhanced:
         found = _ANYWHERE.search(words)
         mark = found[1] if found and (not code or found[1][0] == code[0]) else ""
@@ -64,13 +64,21 @@ def _front(line: str) -> tuple[str, str, str]:
     return code, "", rest.strip()
 
 
-def _continued(line: str, code: str, enhanced: str) -> str:
-    """A further line without the codes that it repeats."""
-    if code and line.startswith(code) and line[3:4] in ("", " ", "-"):
-        line = line[4:].lstrip()
-        if enhanced and line.startswith(enhanced) and line[len(enhanced) : len(enhanced) + 1] in ("", " "):
-            line = line[len(enhanced) :]
-    return line.strip()
+def _continued(line: str, code: str) -> str:
+    """A further line without the basic code in front of it."""
+    return line[4:] if code and line.startswith(code) and line[3:4] in ("", " ", "-") else line
+
+
+def _once(words: str, code: str, enhanced: str) -> str:
+    """The text of all lines without the codes that are repeated in front of each.
+
+    Logs join the lines by blanks, so they are looked for everywhere; a basic code alone only with "-" behind it.
+    """
+    if not code:
+        return words
+    if enhanced:
+        words = re.sub(rf"(?:(?<=\s)|^)(?:{code}[ -])?{re.escape(enhanced)}(?=\s|$)", " ", words)
+    return re.sub(rf"(?:(?<=\s)|^){code}-", " ", words)
 
 
 def _plain(enhanced: str) -> str:

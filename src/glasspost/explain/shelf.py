@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -76,9 +76,9 @@ def cut(text: str, file: str) -> Iterator[Card]:
         yield Card(kind, key, file, f"[[entry]]\n{piece}")
 
 
-def own_cards(place: Path) -> Iterator[Card]:
-    """Every entry of an operator's own file, or of the .toml files of a folder. Raises ConfigurationError."""
-    paths = sorted(place.glob("*.toml")) if place.is_dir() else [place]
+def own_cards(places: Iterable[Path]) -> Iterator[Card]:
+    """Every entry of an operator's own files, or of the .toml files of folders. Raises ConfigurationError."""
+    paths = [path for place in places for path in (sorted(place.glob("*.toml")) if place.is_dir() else [place])]
     problems: list[Problem] = []
     files: dict[str, str] = {}
     for path in paths:

@@ -42,14 +42,17 @@ class Wordings:
             found.append(_Candidate(card, wanted.weight, wanted.needles))
         self._candidates = sorted(found, key=lambda one: (not one.card.own, -one.weight))
 
-    def find(self, line: str) -> Entry | None:
-        """The entry that fits best, or None. `line` is a reply in one line (reply_text.py)."""
+    def find(self, line: str, failures: bool = True) -> Entry | None:
+        """The entry that fits best, or None. `line` is a reply in one line (reply_text.py); without `failures`, entries
+        for failures are left out."""
         lowered = line.lower()
         best: tuple[tuple[object, ...], Entry] | None = None
         rank: tuple[bool, int] | None = None
         for one in self._candidates:
             if rank is not None and (one.card.own, one.weight) != rank:
                 break  # they are sorted: no later one can be more specific
+            if one.card.kind == "failure" and not failures:
+                continue
             if one.needles and not any(needle in lowered for needle in one.needles):
                 continue
             match = one.search(line)

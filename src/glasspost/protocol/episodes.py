@@ -27,6 +27,9 @@ ABOUT = "about"  # the queue id of a message that a conversation of ours is abou
 TRANSACTION = "transaction"  # the same, where its transaction begins
 RELAYED = "relayed"  # how many of how many recipients the next server took
 
+# Refusals that say no more than the one before them: goodbye, and DATA that was sent along with refused recipients.
+CONSEQUENCES = frozenset(("421", "421 4.7.0", "421 4.3.2", "503", "503 5.5.1", "554 5.5.1"))
+
 Fact = tuple[str, str]
 
 FIELDS = {"Message-ID": MESSAGE_ID, "From": AUTHOR, "To": ADDRESSEES, "Subject": SUBJECT}

@@ -7,6 +7,7 @@ Does not live here: how it is told (cli/why_text.py), what replies mean (explain
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -32,6 +33,7 @@ from glasspost.storage.queue import Entry
 from glasspost.storage.search import search
 from glasspost.storage.talks import Conversation, Talks
 
+_DEPOSITED = re.compile(r": safe on disk as q\w+: .* [1-9]\d* into mailboxes")
 LIST_LIMIT = 20  # stories in a list of several
 HITS_READ = 500  # conversations looked at for it
 
@@ -125,17 +127,18 @@ class Story:
         failed = {fate.recipient for fate in self.fates if fate.what in ("failed", "given up")}
         if failed:
             parts.append(f"failed: {_count(len(failed))}")
-        if not parts or any(scene.transaction and scene.transaction.first(RELAYED) for scene in self.attempts):
-            parts.append(self._progress())
-        return "; ".join(part for part in parts if part)
-
-    def _progress(self) -> str:
         relayed = [scene.transaction.first(RELAYED) for scene in self.attempts if scene.transaction is not None]
         if any(one and not one.startswith("0 of") for one in relayed):
-            return "passed on"
-        if any(fate.what == "delivered" for fate in self.fates):
-            return "delivered"
-        return "accepted" if self.arrival is not None else ""
+            parts.append("passed on")
+        if any(fate.what in ("delivered", "report") for fate in self.fates) or self._deposited:
+            parts.append("delivered")
+        return "; ".join(parts) or ("accepted" if self.arrival is not None else "")
+
+    @property
+    def _deposited(self) -> bool:
+        """Whether a copy went into a mailbox as it came in."""
+        part = self.arrival.transaction if self.arrival else None
+        return part is not None and any(_DEPOSITED.search(line) for line in part.lines if line[:1] == "#")
 
 
 def _count(number: int) -> str:

@@ -20,6 +20,7 @@ import apsw
 from glasspost.errors import NotFound, StoreError
 from glasspost.ids import read_id, write_id
 from glasspost.protocol.talk import NOTE, parse_talk, print_line, print_talk
+from glasspost.storage.database import row, rows
 from glasspost.storage.fates import Fate, fate_from
 from glasspost.storage.sql import Queries, migrations
 
@@ -62,11 +63,10 @@ class Conversation:
             parts.append(f"{'accepted' if coming else 'passed on'} {count}{which}".rstrip())
         if self.refusal and not (self.refusal.startswith("421") and self.end):
             parts.append(f"{'sent away' if self.refusal.startswith('421') else 'refused'} {self.refusal}")
-        if self.end and not (parts and self.end == "hung up without QUIT"):
-            parts.append(self.end)
-        if not parts and self.kind == "smtp-in" and self.ended:
+        silently = self.end in ("", "hung up without QUIT")
+        if not parts and silently and self.kind == "smtp-in" and self.ended:
             return "left without sending"
-        return "; ".join(parts)
+        return "; ".join([*parts, *([] if silently else [self.end])])
 
     @property
     def header(self) -> str:
@@ -109,15 +109,15 @@ class Talks:
         """Conversations, the newest first. `before`: only older ones than this id. `peer`: host or host:port.
         Raises NotFound where `before` is no conversation id."""
         bound = _number(before) if before else _NEWEST
-        rows = self._connection.execute(_QUERIES.conversations, (bound, kind, peer, limit))
-        return [_conversation(row) for row in rows]
+        found = rows(self._connection, _QUERIES.conversations, (bound, kind, peer, limit))
+        return [_conversation(one) for one in found]
 
     def conversation(self, conversation_id: str) -> Conversation:
         """Raises NotFound."""
-        row: Any = self._connection.execute(_QUERIES.conversation, (_number(conversation_id),)).fetchone()
-        if row is None:
+        found: Any = self._connection.execute(_QUERIES.conversation, (_number(conversation_id),)).fetchone()
+        if found is None:
             raise NotFound(f"no conversation {conversation_id}; it may be too old, or be stored in a moment")
-        return _conversation(row)
+        return _conversation(found)
 
     def conversations_of(self, queue_id: str) -> list[Conversation]:
         """All conversations a message was spoken of in, the oldest first: how it came, each attempt to hand it on.
@@ -125,7 +125,7 @@ class Talks:
         found = read_id(queue_id)
         if found is None or found[0] != "q":
             raise NotFound(f"{queue_id} is not the id of a message (q0...)")
-        return [_conversation(row) for row in self._connection.execute(_QUERIES.of_queue_id, (found[1],))]
+        return [_conversation(one) for one in rows(self._connection, _QUERIES.of_queue_id, (found[1],))]
 
     def find(self, name: str) -> list[Conversation]:
         """What a person means by `name`: a conversation's id, a message's id (all its conversations), or `last`.
@@ -153,42 +153,47 @@ class Talks:
         for (talk,) in self._connection.execute(_QUERIES.segments, (number,)):
             yield _text(talk, times)
 
+    def until(self, conversation: Conversation, number: int, *, times: bool = False) -> str:
+        """The talk without its header, as it stood when a piece of it was stored."""
+        found = rows(self._connection, _QUERIES.segments_until, (_number(conversation.id), number))
+        return "".join(_text(talk, times) for (talk,) in found)
+
     # --- searching --------------------------------------------------------------------------------------------
 
     def numbered(self, number: int) -> Conversation | None:
         """The conversation with this number, if it is still there."""
-        row: Any = self._connection.execute(_QUERIES.conversation, (number,)).fetchone()
-        return None if row is None else _conversation(row)
+        found: Any = self._connection.execute(_QUERIES.conversation, (number,)).fetchone()
+        return None if found is None else _conversation(found)
 
     def proposed(self, query: str, since: float) -> Iterator[tuple[int, int]]:
         """(segment, conversation) in which an index query holds, the newest first, as they are asked for; none of
         conversations that began before `since`, as far as that can be told."""
         low = self._first_since(since)
-        row: Any = self._connection.execute(_QUERIES.first_segment_of_some, (low,)).fetchone() if low else None
-        floor = row[0] or 0 if row else 0
+        found: Any = self._connection.execute(_QUERIES.first_segment_of_some, (low,)).fetchone() if low else None
+        floor = found[0] or 0 if found else 0
         yield from self._connection.execute(_QUERIES.clues, (query, floor))
 
     def numbers(self, since: float, until: float) -> Iterator[int]:
         """All conversations that began between two moments, the newest first."""
         low = self._first_since(since)
         bound = self._first_since(until) if until != float("inf") else _NEWEST
-        while rows := self._connection.execute(_QUERIES.numbers, (low, bound or _NEWEST)).fetchall():
-            yield from (int(number) for (number,) in rows)
-            bound = int(rows[-1][0])
+        while found := rows(self._connection, _QUERIES.numbers, (low, bound or _NEWEST)):
+            yield from (number for (number,) in found)
+            bound = found[-1][0]
 
     def _first_since(self, moment: float) -> int:
         """The number of the first conversation that began at a moment or later: numbers grow with time. 0: all did."""
-        bounds: Any = self._connection.execute(_QUERIES.conversation_bounds).fetchone()
+        bounds = row(self._connection, _QUERIES.conversation_bounds)
         if not moment or bounds[0] is None:
             return 0
         low, high = int(bounds[0]), int(bounds[1]) + 1
         while low < high:
             middle = (low + high) // 2
-            row: Any = self._connection.execute(_QUERIES.conversation_near, (middle,)).fetchone()
-            if row is None or row[1] >= moment:
+            near = row(self._connection, _QUERIES.conversation_near, (middle,))
+            if near is None or near[1] >= moment:
                 high = middle
             else:
-                low = row[0] + 1
+                low = near[0] + 1
         return low
 
     def around(self, conversation: Conversation, segment: int) -> str:
@@ -197,14 +202,14 @@ class Talks:
         count: Any = self._connection.execute(_QUERIES.segment_count, (number,)).get
         if count <= 2 * WINDOW:
             return "".join(self.pieces(conversation, times=True))
-        rows = self._connection.execute(_QUERIES.segments_around, (number, segment or _NEWEST, WINDOW))
-        return "".join(_text(talk, True) for (talk,) in rows)
+        found = rows(self._connection, _QUERIES.segments_around, (number, segment or _NEWEST, WINDOW))
+        return "".join(_text(talk, True) for (talk,) in found)
 
     def fates(self, queue_id: str) -> list[Fate]:
         """What became of a message's recipients, as far as no conversation tells, in order."""
         found = read_id(queue_id)
         number = found[1] if found is not None and found[0] == "q" else 0
-        return [fate_from(row) for row in self._connection.execute(_QUERIES.fates, (number,))]
+        return [fate_from(one) for one in rows(self._connection, _QUERIES.fates, (number,))]
 
     # --- following --------------------------------------------------------------------------------------------
 
@@ -214,8 +219,8 @@ class Talks:
 
     def since(self, number: int, *, times: bool = False, limit: int = 200) -> list[Piece]:
         """The pieces stored after the one with this number, in order, at most `limit`. Ask again for more."""
-        rows: Any = self._connection.execute(_QUERIES.segments_since, (number, limit))
-        return [Piece(row[0], _conversation(row[2:]), _text(row[1], times)) for row in rows]
+        found = rows(self._connection, _QUERIES.segments_since, (number, limit))
+        return [Piece(one[0], _conversation(one[2:]), _text(one[1], times)) for one in found]
 
 
 def open_to_read(path: Path) -> apsw.Connection:

@@ -22,6 +22,7 @@ from glasspost.protocol.episodes import (
     ACCOUNT,
     ADDRESSEES,
     AUTHOR,
+    CONSEQUENCES,
     FIELDS,
     MESSAGE_ID,
     RECIPIENT,
@@ -184,7 +185,7 @@ def _tallied(kind: str, about: list[int], found: list[Fact]) -> tuple[int, int, 
     coming = kind == "smtp-in"
     taken, refusal = len(about) if coming else 0, ""
     for name, value in found:
-        if name is REFUSAL and kind != "pop3" and (value[:3] != "421" or not refusal):
+        if name is REFUSAL and kind != "pop3" and not (refusal and value in CONSEQUENCES):
             refusal = value
         elif name is RELAYED:
             taken += not value.startswith("0 of")

@@ -76,6 +76,9 @@ FROM mention m JOIN conversation c ON c.id = m.conversation WHERE m.queue = ? OR
 -- name: segments
 SELECT talk FROM segment WHERE conversation = ? ORDER BY id
 
+-- name: segments_until
+SELECT talk FROM segment WHERE conversation = ? AND id <= ? ORDER BY id
+
 -- name: newest_segment
 SELECT coalesce(max(id), 0) FROM segment
 

@@ -250,7 +250,7 @@ class Transcripts(Section):
     addresses: Literal["keep", "mask"] = Field(
         default="keep",
         description='Mail addresses on record: "keep" them, or "mask" what stands before the @ with a pseudonym. Who '
-        "has the key in the data folder can still ask `why` by address (docs/privacy.md).",
+        "has the key in the data folder can still ask `why` by address (docs/talks.md).",
     )
     subjects: Literal["keep", "mask"] = Field(
         default="keep",

@@ -90,8 +90,11 @@ class Talks:
 
     def __init__(self, path: Path) -> None:
         """Raises NotFound where nothing was ever recorded, StoreError where the file cannot be read."""
-        if not path.exists():
-            raise NotFound(f"no conversations are recorded at {path}")
+        try:
+            if not path.exists():
+                raise NotFound(f"no conversations are recorded at {path}")
+        except PermissionError:
+            raise StoreError(f"{path} cannot be read: you may not read it") from None
         self._connection = open_to_read(path)
         version = self._connection.execute("PRAGMA user_version").get
         steps = len(migrations("sqlite", "transcripts"))

@@ -19,8 +19,8 @@ import pytest
 import uvloop
 
 from entrances import PASSWORD, House, Wire
-from glasspost.inbound import session as session_module
-from glasspost.inbound.session import UNREAD_LIMIT
+from glasspost.inbound import transaction as transaction_module
+from glasspost.inbound.visit import UNREAD_LIMIT
 from glasspost.net.tls import opportunistic_context
 from glasspost.storage import bodies
 
@@ -706,10 +706,10 @@ async def test_a_bug_of_ours_is_told_before_the_line_is_cut(entrance, monkeypatc
         said = await client.rest()
     assert said.splitlines()[-1].startswith("421 4.3.0 Something broke on our side; closing.")
     await empty_again(house)
-    assert ends[0].startswith("a bug of ours: KeyError at inbound/session.py:")
+    assert ends[0].startswith("a bug of ours: KeyError at inbound/")
     logged = capsys.readouterr().out
-    assert "KeyError at inbound/session.py:" in logged and PASSWORD not in logged
+    assert "KeyError at inbound/" in logged and PASSWORD not in logged
 
 
 def test_the_module_keeps_its_bound() -> None:
-    assert session_module.TARGET_LIMIT < 1 << bodies.CHUNK_BITS, "each recipient of a message has its own number"
+    assert transaction_module.TARGET_LIMIT < 1 << bodies.CHUNK_BITS, "each recipient of a message has its own number"

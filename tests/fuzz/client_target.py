@@ -1,4 +1,4 @@
-"""Whatever a server answers, one message in gives one outcome for each of its recipients, out of the SMTP client's core.
+"""Whatever a server answers, one message in gives one outcome for each of its recipients: the SMTP client's core.
 
 Lives here: that invariant and its kin, for protocol/smtp_client.py and smtp_transaction.py:
 
@@ -61,7 +61,7 @@ def envelope_of(choice: int) -> Envelope:
 
 
 class Play:
-    """A courier without sockets: greeting, EHLO, STARTTLS, AUTH, two messages, QUIT, as far as the server goes along."""
+    """A courier without sockets: greeting, EHLO, STARTTLS, AUTH, two messages, QUIT, as far as the server lets it."""
 
     def __init__(self, how: int, what: int) -> None:
         self.held = Held()
@@ -271,8 +271,10 @@ def _features(held: Held) -> Iterator[tuple[Hashable, ...]]:
 
 def seeds() -> list[bytes]:
     greeting = b"220 mx.test ESMTP\r\n"
-    full = b"250-mx.test\r\n250-PIPELINING\r\n250-SIZE 1000000\r\n250-8BITMIME\r\n250-BINARYMIME\r\n250-CHUNKING\r\n" \
-        b"250-DSN\r\n250-SMTPUTF8\r\n250-STARTTLS\r\n250-AUTH PLAIN LOGIN\r\n250 LIMITS RCPTMAX=2 MAILMAX=3\r\n"  # fmt: skip
+    full = (
+        b"250-mx.test\r\n250-PIPELINING\r\n250-SIZE 1000000\r\n250-8BITMIME\r\n250-BINARYMIME\r\n250-CHUNKING\r\n"
+        b"250-DSN\r\n250-SMTPUTF8\r\n250-STARTTLS\r\n250-AUTH PLAIN LOGIN\r\n250 LIMITS RCPTMAX=2 MAILMAX=3\r\n"
+    )
     plain = b"250 mx.test\r\n"
     ok = b"250 2.0.0 ok\r\n"
     going = ok * 3 + b"354 go\r\n" + ok + ok * 3 + b"354 go\r\n" + ok + b"221 bye\r\n"

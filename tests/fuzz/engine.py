@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -27,10 +28,13 @@ HERE = Path(__file__).resolve().parent
 CORPUS = HERE / "corpus"
 PACKAGE = str(HERE.parents[1] / "src" / "glasspost")
 LONGEST = 24_000  # octets of an input: more than the longest line that is taken
+USUAL = 2_500  # octets of most inputs: many small ones find more than a few large ones
 WATCH_ONE_OF = 8  # inputs whose lines are watched
 SLOW = 5.0  # seconds of processor time for one input: nothing here is meant to backtrack
-INTERESTING = (b"\0", b"\r", b"\n", b"\r\n", b".", b"\r\n.\r\n", b" ", b"\t", b"\x7f", b"\x80", b"\xff", b"\xc3\xa9",
-               b"\xe2\x80\xa8", b"<", b">", b'"', b"\\", b"@", b":", b";", b"=", b"+", b"-", b"0", b"9" * 25)  # fmt: skip
+INTERESTING = (
+    b"\0", b"\r", b"\n", b"\r\n", b".", b"\r\n.\r\n", b" ", b"\t", b"\x7f", b"\x80", b"\xff", b"\xc3\xa9",
+    b"\xe2\x80\xa8", b"<", b">", b'"', b"\\", b"@", b":", b";", b"=", b"+", b"-", b"0", b"9" * 25,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -168,9 +172,7 @@ class Fuzzer:
         data = chance.choice(self.pool[-64:] if young else self.pool)
         for _ in range(1 << chance.randrange(4)):
             data = chance.choice(_CHANGES)(self, data)
-            if len(data) > LONGEST:
-                data = data[:LONGEST]
-        return data
+        return data[: LONGEST if chance.random() < 0.04 else USUAL]
 
     def _place(self, data: bytes) -> int:
         return self.chance.randrange(len(data) + 1)
@@ -308,7 +310,7 @@ def cuttings(data: bytes, count: int, *, at: Iterable[int] = ()) -> list[list[by
 
 def _pieces(data: bytes, places: list[int]) -> list[bytes]:
     edges = [0, *places, len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False) if end > start]
+    return [data[start:end] for start, end in pairwise(edges) if end > start]
 
 
 def read_corpus(name: str) -> list[bytes]:

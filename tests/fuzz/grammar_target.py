@@ -134,7 +134,9 @@ def _argument(line: str) -> str:
 
 def seeds() -> list[bytes]:
     """The arguments of all talks, and some that no talk has."""
-    lines = {line[5:] for data in client_side() for line in data.split(b"\r\n") if line[:4].upper() in (b"MAIL", b"RCPT")}
+    lines = {
+        line[5:] for data in client_side() for line in data.split(b"\r\n") if line[:4].upper() in (b"MAIL", b"RCPT")
+    }
     made = [
         b'FROM:<"a b\\"c"@[192.0.2.1]> SIZE=10 BODY=8BITMIME SMTPUTF8 RET=FULL ENVID=a+2Bb AUTH=<>',
         "TO:<@a,@b.c:grüße@bücher.example> NOTIFY=SUCCESS,DELAY ORCPT=utf-8;gr\\x{FC}sse@x".encode(),
@@ -145,11 +147,12 @@ def seeds() -> list[bytes]:
 
 
 WORDS = (
-    b"FROM:<", b"TO:<", b"TO:<a@b>", b"FROM:<>", b"@a.b,@c.d:", b'"', b'\\"', b"\\\\", b"@", b">", b"<", b"[192.0.2.1]",
-    b"[IPv6:2001:db8::1]", b"[IPv6:::1%eth0]", b"postmaster", b" SIZE=", b" BODY=7BIT", b" BODY=8BITMIME",
-    b" BODY=BINARYMIME", b" SMTPUTF8", b" RET=HDRS", b" RET=FULL", b" ENVID=", b" AUTH=<>", b" NOTIFY=NEVER",
-    b" NOTIFY=SUCCESS", b",FAILURE", b",DELAY", b" ORCPT=rfc822;", b" ORCPT=utf-8;", b"\\x{FC}", b"\\x{10FFFF}",
-    b"\\x{D800}", b"\\x{0A}", b"+0A", b"+2B", b"+3D", b"+C3+BC", b"\xc3\xbc", b"\xe2\x80\xa8", b"\xc2\x85", b"\xef\xbc\x8e",
-    b"xn--", b"\xf0\x9f\x98\x80", b"\xe2\x80\x8d", b"a" * 250, b"a" * 1020, b".", b"..", b"-", b"--", b"=", b" ", b"  ",
+    b"FROM:<", b"TO:<", b"TO:<a@b>", b"FROM:<>", b"@a.b,@c.d:", b'"', b'\\"', b"\\\\", b"@", b">", b"<",
+    b"[192.0.2.1]", b"[IPv6:2001:db8::1]", b"[IPv6:::1%eth0]", b"postmaster", b" SIZE=", b" BODY=7BIT",
+    b" BODY=8BITMIME", b" BODY=BINARYMIME", b" SMTPUTF8", b" RET=HDRS", b" RET=FULL", b" ENVID=", b" AUTH=<>",
+    b" NOTIFY=NEVER", b" NOTIFY=SUCCESS", b",FAILURE", b",DELAY", b" ORCPT=rfc822;", b" ORCPT=utf-8;", b"\\x{FC}",
+    b"\\x{10FFFF}", b"\\x{D800}", b"\\x{0A}", b"+0A", b"+2B", b"+3D", b"+C3+BC", b"\xc3\xbc", b"\xe2\x80\xa8",
+    b"\xc2\x85", b"\xef\xbc\x8e", b"xn--", b"\xf0\x9f\x98\x80", b"\xe2\x80\x8d", b"a" * 250, b"a" * 1020, b".",
+    b"..", b"-", b"--", b"=", b" ", b"  ",
 )  # fmt: skip
 TARGET = Target("grammar", run, seeds, WORDS, (__doc__ or "").partition("\n")[0])

@@ -1,4 +1,4 @@
-"""Whatever stands at the head of a message, it is read without change and without surprise, and what we put on top is one field.
+"""Whatever stands at the head of a message, it is read without a change; and what we put on top is one field.
 
 Lives here: that invariant, for mail/message.py:
 
@@ -127,10 +127,10 @@ def seeds() -> list[bytes]:
 
 
 WORDS = (
-    b"Received: x\r\n", b"received:", b"Subject: ", b"SUBJECT : ", b"Date: x\r\n", b"From: x\r\n", b"Message-ID: <a@b>\r\n",
-    b"\r\n ", b"\r\n\t", b"\n ", b"\r\n\r\n", b"\n\n", b"=?utf-8?q?", b"=?utf-8?b?", b"?=", b"=C3=A9", b"=?x?q?a?=",
-    b"=?utf-7?q?+AGE-?=", b"=?idna?q?a?=", b"=?hex?q?6?=", b"=?unicode_escape?q?=5Cud800?=", b"=?utf-16?b?2AA=?=",
-    b":", b" :", b"\xc2\x85", b"\xe2\x80\xa8", b"\x85", b"\x0b", b"\x0c", b"\x1c", b"<a@b>", b"[192.0.2.1]", b"x" * 1000,
-    b"Received: x\r\n" * 50,
+    b"Received: x\r\n", b"received:", b"Subject: ", b"SUBJECT : ", b"Date: x\r\n", b"From: x\r\n",
+    b"Message-ID: <a@b>\r\n", b"\r\n ", b"\r\n\t", b"\n ", b"\r\n\r\n", b"\n\n", b"=?utf-8?q?", b"=?utf-8?b?", b"?=",
+    b"=C3=A9", b"=?x?q?a?=", b"=?utf-7?q?+AGE-?=", b"=?idna?q?a?=", b"=?hex?q?6?=", b"=?unicode_escape?q?=5Cud800?=",
+    b"=?utf-16?b?2AA=?=", b":", b" :", b"\xc2\x85", b"\xe2\x80\xa8", b"\x85", b"\x0b", b"\x0c", b"\x1c", b"<a@b>",
+    b"[192.0.2.1]", b"x" * 1000, b"Received: x\r\n" * 50,
 )  # fmt: skip
 TARGET = Target("message", run, seeds, WORDS, (__doc__ or "").partition("\n")[0])

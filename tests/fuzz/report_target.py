@@ -141,8 +141,10 @@ def _outcome(choice: int, lines: list[str]) -> Outcome:
 def seeds() -> list[bytes]:
     original = b"Received: x\r\nSubject: hello\r\nMessage-ID: <1@example.org>\r\n\r\nbody\r\n"
     eight = "Subject: grüße\r\n\r\nbödy\r\n".encode()
-    plain = b"bob@example.test\ncarol@example.test\nrfc822;bob@example.test\n550 no such user/really\nmx1.example.test " \
-        b"[192.0.2.1]:25\nenv 1\nC: EHLO a\\nS: 250 ok\n"  # fmt: skip
+    plain = (
+        b"bob@example.test\ncarol@example.test\nrfc822;bob@example.test\n550 no such user/really\n"
+        b"mx1.example.test [192.0.2.1]:25\nenv 1\nC: EHLO a\\nS: 250 ok\n"
+    )
     utf8 = "grüße@bücher.test\nü@x.test\nutf-8;gr\\x{FC}@x\nfünf\nmx\n\nC: ü\n".encode()
     return [
         bytes([choice]) + lines + body
@@ -152,9 +154,10 @@ def seeds() -> list[bytes]:
 
 
 WORDS = (
-    b"\r\nFinal-Recipient: rfc822; evil@x", b"\nAction: failed", b"\r\n\r\n", b"\n", b"--=_q0c5report", b"--", b"\r\n.\r\n",
-    b"\xe2\x80\xa8", b"\xc2\x85", b"\x0b", b"\x0c", b"\x1c", b"\x1d", b"\x1e", b"=?utf-8?q?=0D=0A?=", b"\xc3\xbc", b"\xff", b"\0",
-    b"x" * 1000, b"word " * 300, b"Content-Type: text/plain\r\n", b"rfc822;", b"utf-8;", b"Subject: x\r\n", b'"a b"@c.d',
-    b"\xe2\x80\x8d", b"\xf0\x9f\x98\x80" * 200, b"/", b"\\n", b"C: x\\n" * 300, b"Message-ID: <a@b>\r\n",
+    b"\r\nFinal-Recipient: rfc822; evil@x", b"\nAction: failed", b"\r\n\r\n", b"\n", b"--=_q0c5report", b"--",
+    b"\r\n.\r\n", b"\xe2\x80\xa8", b"\xc2\x85", b"\x0b", b"\x0c", b"\x1c", b"\x1d", b"\x1e", b"=?utf-8?q?=0D=0A?=",
+    b"\xc3\xbc", b"\xff", b"\0", b"x" * 1000, b"word " * 300, b"Content-Type: text/plain\r\n", b"rfc822;", b"utf-8;",
+    b"Subject: x\r\n", b'"a b"@c.d', b"\xe2\x80\x8d", b"\xf0\x9f\x98\x80" * 200, b"/", b"\\n", b"C: x\\n" * 300,
+    b"Message-ID: <a@b>\r\n",
 )  # fmt: skip
 TARGET = Target("report", run, seeds, WORDS, (__doc__ or "").partition("\n")[0])

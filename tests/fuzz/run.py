@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "src")]
 
-from fuzz import (
+from fuzz import (  # noqa: E402
     client_target,
     grammar_target,
     message_target,
@@ -28,7 +28,7 @@ from fuzz import (
     server_target,
     talk_target,
 )
-from fuzz.engine import CORPUS, Account, Fuzzer, Target, read_corpus, write_input
+from fuzz.engine import CORPUS, Account, Fuzzer, Target, read_corpus, write_input  # noqa: E402
 
 TARGETS: dict[str, Target] = {
     one.TARGET.name: one.TARGET

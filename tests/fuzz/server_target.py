@@ -19,6 +19,7 @@ import random
 import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from fuzz.engine import Target, cuttings
 from fuzz.talks import client_side
@@ -241,7 +242,7 @@ def _features(choice: int, held: Held) -> Iterator[Hashable]:
             yield "reply", before, entry[1:24].rstrip(b"0123456789").replace(b"\r\n", b"/")
             before = before, entry[1:4]
     names = [one[0] for one in held.events]  # type: ignore[index]
-    for pair in zip(names, names[1:], strict=False):
+    for pair in pairwise(names):
         yield "events", *pair
     yield "state", held.state, min(len(held.events), 20)
     yield "bodies", choice & 17, *sorted({min(len(one[2]).bit_length(), 12) for one in held.events if len(one) > 2})  # type: ignore[arg-type,misc,index]

@@ -1,4 +1,4 @@
-"""A talk that is printed reads back as the very octets it was made from, and any text is a talk or says where it is none.
+"""A talk that is printed reads back as the very octets it was made from; any text is a talk or says where it is none.
 
 Lives here: that invariant, for protocol/talk.py; and the like one for node/toml_lines.py, the other small reader of
 text that people wrote: for every TOML text that tomllib takes, each key and element has a line, and nothing raises.
@@ -89,21 +89,22 @@ def seeds() -> list[bytes]:
 def toml_seeds() -> list[bytes]:
     return [
         b'[node]\nhostname = "a.example"\ndata = \'x\'\n[[listener]]\nrole = "mx"\nport = 25\n[[listener]]\nport = 0\n',
-        b'a.b.c = 1\n"q.x" = [1, 2, [3, {a = 1, b = "}"}], # x\n 4]\n[t.u]\nx = """\nm\\"l\n"""\n[t."v w"]\ny = \'\'\'z\'\'\'\n',
+        b'a.b.c = 1\n"q.x" = [1, 2, [3, {a = 1, b = "}"}], # x\n 4]\n[t.u]\nx = """\nm\\"l\n"""\n'
+        b"[t.\"v w\"]\ny = '''z'''\n",
         b'[[a]]\n[[a.b]]\nc = 1979-05-27T07:32:00Z\n[[a.b]]\nd = {e.f = [], g = ""}\n[a.h]\ni = inf\n[[a]]\nj = 0x1f\n',
         b"x = ''''two quotes'''''\ny = \"\"\"\"\"\"\nz = [\n]\n# only\n",
     ]
 
 
 WORDS = (
-    b"C: ", b"S: ", b"# ", b"C 0.001: ", b"S 99.999:", b"# 1.000: ", b"# 1.000:", b"\\", b"\\\\", b"\\x", b"\\x00", b"\\xff",
-    b"\\xe2\\x80\\xa8", b"\xe2\x80\xa8", b"\xc2\xa0", b"\xff", b"\xed\xa0\x80", b" \n", b"\r\n", b"\x0b", b"\x1c", b"\xc2\x85",
-    b"9" * 400 + b".000: ",
+    b"C: ", b"S: ", b"# ", b"C 0.001: ", b"S 99.999:", b"# 1.000: ", b"# 1.000:", b"\\", b"\\\\", b"\\x", b"\\x00",
+    b"\\xff", b"\\xe2\\x80\\xa8", b"\xe2\x80\xa8", b"\xc2\xa0", b"\xff", b"\xed\xa0\x80", b" \n", b"\r\n", b"\x0b",
+    b"\x1c", b"\xc2\x85", b"9" * 400 + b".000: ",
 )  # fmt: skip
 TOML_WORDS = (
-    b"[a]\n", b"[[a]]\n", b"[a.b]\n", b"[[a.b]]\n", b"a = 1\n", b"b = \"x\"\n", b"c = 'y'\n", b'"""', b"'''", b'"', b"'",
-    b"\\\"", b"\\\\", b"\\u00e9", b"{", b"}", b"[", b"]", b",", b" = ", b".", b"#", b"# c\n", b"true", b"1.5", b"\n",
-    b"a.b = {c = 1}\n", b"x = [\n1,\n]\n", b"1979-05-27 07:32:00\n",
+    b"[a]\n", b"[[a]]\n", b"[a.b]\n", b"[[a.b]]\n", b"a = 1\n", b"b = \"x\"\n", b"c = 'y'\n", b'"""', b"'''", b'"',
+    b"'", b"\\\"", b"\\\\", b"\\u00e9", b"{", b"}", b"[", b"]", b",", b" = ", b".", b"#", b"# c\n", b"true", b"1.5",
+    b"\n", b"a.b = {c = 1}\n", b"x = [\n1,\n]\n", b"1979-05-27 07:32:00\n",
 )  # fmt: skip
 TARGET = Target("talk", run, seeds, WORDS, TALK_LAW)
 TOML = Target("toml-lines", run_toml, toml_seeds, TOML_WORDS, TOML_LAW)

@@ -30,6 +30,7 @@ from glasspost.outbound.lanes import Ending, Job, Lane, Lanes, Sorting
 from glasspost.outbound.local import LocalCourier
 from glasspost.outbound.reports import Reports
 from glasspost.outbound.retry import Schedule
+from glasspost.outbound.returning import Returning
 from glasspost.outbound.routes import Route
 from glasspost.outbound.ways import Guide, Ways
 from glasspost.storage.accounts import Directory
@@ -39,7 +40,6 @@ from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Intake, Message, Queued, Settlement, deposit_header
 
 SETTLE_AGAIN = 5.0  # seconds until a settlement that could not be stored is tried again
-LONGEST_REST = 900.0  # seconds a destination that cannot be reached is left alone at most
 
 log = structlog.get_logger("scheduler")
 
@@ -86,7 +86,7 @@ class Scheduler:
         self._schedule = schedule
         self._reports = reports
         self._clock = clock
-        self._lanes = Lanes()
+        self._lanes = Lanes(settings.concurrency)
         self._asking: dict[str, list[Queued]] = {}  # recipients by the domain whose route is being found out
         self._waiting: deque[Lane] = deque()  # lanes with work, but no connection free
         self._active = 0
@@ -94,11 +94,8 @@ class Scheduler:
         self._unsettled = 0
         self._unrecorded: list[Ending] = []  # could not be stored: to be said again
         self._running = False
-        window = settings.window
-        lanes = self._lanes
-        self._claims = Claims(
-            spool, clock, window, take=self._take, run=self._run, looked=lanes.sweep, changed=lanes.end_rests
-        )
+        self._claims = Claims(spool, clock, settings.window, take=self._take, run=self._run, looked=self._lanes.sweep)
+        self._returning = Returning(self._claims, take=self._take, run=self._run)
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -204,8 +201,8 @@ class Scheduler:
             sorting.end(queued, Outcome(verdict, route), sorting.now)
             return
         lane = self._lanes.lane(route)
-        if queued.wish == "retry":
-            lane.rest_until = 0.0
+        if queued.wish == "retry" and queued.due >= lane.failed:
+            lane.rest_until = 0.0  # who says "now" means now; but not what was tried since, for each of thousands
         job = sorting.jobs.get((queued.message.id, lane.key))
         if job is None and lane.jobs and lane.jobs[-1].message.id == queued.message.id:
             job = lane.jobs[-1]  # its recipients in another domain, which goes the same way, came just before
@@ -234,8 +231,7 @@ class Scheduler:
         """Start as many attempts as the lane and the node allow."""
         if not self._running:
             return
-        limit = self._settings.concurrency
-        while lane.active < min(limit, len(lane.jobs) + lane.active) and lane.jobs:
+        while lane.active < lane.width and lane.jobs:
             if lane.route is not None and self._active >= self._settings.max_active:
                 self._queue_up(lane)
                 return
@@ -260,6 +256,7 @@ class Scheduler:
             while job is not None:
                 await self._attempt(lane, job)
                 go_on = lane.jobs and self._running and (not self._waiting or lane.route is None)
+                go_on = go_on and lane.active <= lane.width
                 job = lane.jobs.popleft() if go_on else None
         finally:
             lane.active -= 1
@@ -280,9 +277,10 @@ class Scheduler:
         for queued in recipients:
             queued.begun = True
         now = self._clock.now()
-        if lane.rest_until > now and lane.rest_reply is not None:
+        if lane.rests(now) and lane.rest_reply is not None:
             outcomes = [Outcome(Verdict.DEFERRED, lane.rest_reply)] * len(recipients)
-            await self._settle(Ending(job.message, 0.0, lane.rest_until, recipients, outcomes))
+            turn = lane.turn(now, self._schedule)
+            await self._settle(Ending(job.message, 0.0, turn, lane.key, recipients, outcomes))
             return
         try:
             if lane.route is None:
@@ -295,20 +293,20 @@ class Scheduler:
             log.exception("an attempt broke", queue_id=job.message.queue_id, lane=lane.key)
             outcomes = [Outcome(Verdict.DEFERRED, say.LOCAL_ERROR.because(repr(error)))] * len(recipients)
         self._learn(lane, outcomes)
-        await self._settle(Ending(job.message, now, 0.0, recipients, outcomes))
+        await self._settle(Ending(job.message, now, 0.0, lane.key, recipients, outcomes))
 
     def _learn(self, lane: Lane, outcomes: Sequence[Outcome]) -> None:
-        """A destination that cannot be reached rests, longer each time; one that spoke does not."""
-        if lane.route is None or not all(unreachable(outcome) for outcome in outcomes):
-            lane.setbacks = 0
-            lane.rest_until = 0.0
+        """A destination that cannot be reached rests; one that takes mail gets what waited for it, too."""
+        if lane.route is None:
             return
-        now = self._clock.now()
-        if lane.rest_until > now:
-            return  # several attempts were under way when it fell silent: that is one setback
-        lane.setbacks += 1
-        lane.rest_until = min(self._schedule.next_attempt(now, lane.setbacks), now + LONGEST_REST)
-        lane.rest_reply = outcomes[0].reply
+        if all(unreachable(outcome) for outcome in outcomes):
+            lane.fail(self._clock.now(), self._schedule, outcomes[0].reply)
+            return
+        took = any(outcome.verdict is not Verdict.DEFERRED for outcome in outcomes)
+        if lane.answer(took=took, most=self._settings.concurrency):
+            self._serve(lane)
+        if took and lane.stranded:
+            self._returning.fetch(lane)
 
     # --- settling ---------------------------------------------------------------------------------------------
 
@@ -317,9 +315,7 @@ class Scheduler:
         now = self._clock.now()
         settlements, results = [], []
         for queued, outcome in zip(ending.recipients, ending.outcomes, strict=True):
-            settlement, result = decide(
-                self._schedule, queued, outcome, attempted=ending.attempted, rest=ending.rest, now=now
-            )
+            settlement, result = decide(self._schedule, queued, outcome, ending, now)
             settlements.append(settlement)
             if result.kind is not None:
                 results.append(result)
@@ -367,6 +363,7 @@ class Scheduler:
             self._claims.let_go(queued)
         for intake in intakes:
             self.accepted(intake)
+        self._returning.let_go()
         if moved:
             self._claims.wake()
         else:

@@ -70,3 +70,9 @@ CREATE TABLE doubt (
     reason       TEXT    NOT NULL
 ) STRICT;
 CREATE INDEX doubt_noted ON doubt (noted);
+
+-- name: m002
+-- The destination (outbound/routes.py, Route.key) that a waiting recipient could not be brought to, because it was out of
+-- reach: when it is back, it fetches all of them. The index has only those: mail that is brought at once never touches it.
+ALTER TABLE recipient ADD COLUMN stranded TEXT NOT NULL DEFAULT '';
+CREATE INDEX recipient_stranded ON recipient (stranded, id) WHERE state = 0 AND stranded <> '';

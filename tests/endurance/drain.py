@@ -83,9 +83,7 @@ async def run(messages: int, domains: int, folder: Path, patience: float = 1800)
     async with Nameserver(zone, ttl=86_400) as dns:
         sink, port = Sink(folder), free_port()
         quoted = ", ".join(f'"{name}"' for name in names)
-        node = Node(
-            folder, _CONFIG.format(port=port, sink=sink.port, dns=dns.servers[0][1], domains=quoted), port
-        )
+        node = Node(folder, _CONFIG.format(port=port, sink=sink.port, dns=dns.servers[0][1], domains=quoted), port)
         try:
             sink.open()
             node.start()

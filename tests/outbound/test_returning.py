@@ -6,8 +6,8 @@ The office is test_scheduler.py's: real store, the test's clock, a courier that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -16,7 +16,6 @@ from glasspost.outbound import returning
 from glasspost.outbound.lanes import LONGEST_REST, Lane
 from glasspost.outbound.retry import Schedule
 from glasspost.storage import queue
-from glasspost.testing import ManualClock
 from outbound.test_scheduler import BUSY, MINUTE, REFUSED, SILENT, TAKEN, WAITS, Office, noticed
 from outbound.test_scheduler import calm as calm
 from outbound.test_scheduler import clock as clock
@@ -88,7 +87,7 @@ async def test_a_server_that_is_back_is_tried_with_one_attempt_and_then_with_mor
     assert widths[0] == 1
     assert widths == sorted(widths)
     assert widths[-1] == 16
-    assert all(later <= 2 * earlier for earlier, later in zip(widths, widths[1:], strict=False))
+    assert all(later <= 2 * earlier for earlier, later in pairwise(widths))
     office.carrier.gate.set()
     await office.quiet()
     assert len(office.carrier.attempts) - before == 200
@@ -240,5 +239,3 @@ def test_a_lane_grows_with_what_it_takes_and_only_with_that() -> None:
     assert not lane.answer(took=False, most=4)
     assert [lane.answer(took=True, most=4) for _ in range(4)] == [True, True, True, False]
     assert lane.width == 4
-
-

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from glasspost.clock import Clock
-from glasspost.inbound.limits import ConnectionLimits
+from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.protocol.smtp_offer import ServerSettings
 from glasspost.storage.accounts import Directory
@@ -52,3 +52,4 @@ class Entrance:
     may_claim: Callable[[Intake], bool]  # asked before it: is there room to deliver these recipients at once?
     tls_context: ssl.SSLContext | None
     sessions: set[SmtpSession]
+    burden: Burden = field(default_factory=Burden)

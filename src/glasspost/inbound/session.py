@@ -14,6 +14,7 @@ import ssl
 
 from glasspost.inbound.checks import HEADER_LIMIT, judge_message, store_refusal, tls_words, traced_intake
 from glasspost.inbound.entrance import Entrance
+from glasspost.inbound.limits import Share
 from glasspost.inbound.policy import Client, Destinations
 from glasspost.mail import reply as say
 from glasspost.mail.reply import Reply
@@ -45,6 +46,7 @@ class SmtpSession(Connection):
         "_entrance",
         "_peer_ended",
         "_recording",
+        "_share",
         "_stopping",
         "_task",
     )
@@ -62,6 +64,7 @@ class SmtpSession(Connection):
         self._stopping = False
         self._peer_ended = False
         self._early = b""
+        self._share = Share(entrance.burden)
 
     # --- the connection's life --------------------------------------------------------------------------------
 
@@ -129,6 +132,7 @@ class SmtpSession(Connection):
             self._task.cancel()
         if self._draft is not None and not (self._core is not None and self._core.owes):
             self._draft.discard()  # where an answer is owed the commit is under way, and keeps what it accepted
+            self._share.drop(self._draft)
         if self._recording is not None:
             self._recording.close(f"the connection was lost: {error}" if error else "")
         self._core = None
@@ -171,15 +175,18 @@ class SmtpSession(Connection):
         while (event := core.next_event()) is not None:
             if isinstance(event, Body):
                 assert self._draft is not None
-                self._draft.add(event.data)
+                self._share.add(self._draft, event.data)
             elif isinstance(event, Rcpt):
                 core.answer(self._judge(event))
             elif isinstance(event, Mail):
+                if self._entrance.burden.full:
+                    core.answer(say.TOO_MUCH_AT_ONCE)
+                    continue
                 core.answer(self._noted(self._entrance.policy.judge_sender(self._client, event.envelope)))
                 self._destinations = Destinations()
                 self._draft = self._entrance.spool.new_draft(self._go_on_reading)
             elif isinstance(event, Data):
-                core.answer(say.GO_AHEAD)
+                core.answer(say.TOO_MUCH_AT_ONCE if self._entrance.burden.full else say.GO_AHEAD)
             elif isinstance(event, BodyEnded):
                 self._end_of_message(event)
             elif not self._seldom(event):
@@ -192,7 +199,7 @@ class SmtpSession(Connection):
             self.no_deadline()
             return
         settings = self._entrance.settings
-        if self._draft is not None and self._draft.behind:
+        if self._draft is not None and self._share.waits(self._draft):
             self.pause()
             self.no_deadline()  # it is the disk that is slow
         else:
@@ -246,6 +253,8 @@ class SmtpSession(Connection):
 
     def _go_on_reading(self) -> None:
         """The disk has caught up with the sender."""
+        if self._draft is not None:
+            self._share.weigh(self._draft)
         if self._core is not None and not self._core.owes:
             self.resume()
             self.set_deadline(self._entrance.settings.data_timeout)
@@ -253,6 +262,7 @@ class SmtpSession(Connection):
     def _forget(self) -> None:
         if self._draft is not None:
             self._draft.discard()
+            self._share.drop(self._draft)
             self._draft = None
             self.resume()
         self._destinations = None
@@ -298,6 +308,7 @@ class SmtpSession(Connection):
         """The commit has come back: only now is the message ours, and the client told so (DESIGN law 1)."""
         recording = self._recording
         assert recording is not None
+        self._share.drop()
         if error is None:
             local, away = len(intake.deposits), len(intake.recipients)
             recording.note(

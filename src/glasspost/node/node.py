@@ -18,7 +18,7 @@ import structlog
 from glasspost.clock import Clock, SystemClock
 from glasspost.errors import Busy, StoreBroken
 from glasspost.inbound.entrance import Entrance
-from glasspost.inbound.limits import ConnectionLimits
+from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.net.addresses import OwnAddresses
@@ -127,6 +127,7 @@ class Node:
         config = self.config
         self.policy = Policy(wiring.policy_settings(config), self.directory, self.mailboxes)
         self._limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
+        self._burden = Burden(config.smtp.max_memory)
         servers = [(server.address, server.port) for server in config.dns.servers]
         resolver = Resolver(servers or None, config.dns.timeout, clock=self.clock)
         router = Router(wiring.routing_settings(config), resolver, self._is_self)
@@ -203,6 +204,7 @@ class Node:
             may_claim=self.scheduler.may_claim,
             tls_context=context,
             sessions=self._smtp_sessions,
+            burden=self._burden,
         )
         return lambda: SmtpSession(loop, entrance)
 

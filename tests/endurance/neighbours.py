@@ -123,6 +123,7 @@ class Sent:
     later: int = 0  # refused for now: 421, 450, 451, 452
     refused: int = 0  # for good
     cut: int = 0  # connections that ended without a word
+    unfinished: int = 0  # sessions that were under way when patience ended
     answers: dict[str, int] = field(default_factory=dict)  # refusals by code and enhanced code
     seconds: list[float] = field(default_factory=list)  # MAIL to the last reply, of messages that were taken
 
@@ -160,7 +161,11 @@ class Client:
 
     async def send(self, recipients: list[str], body: bytes, *, piece: int = 0, pause: float = 0.0) -> None:
         """One message, envelope pipelined. `piece`, `pause`: so many octets at a time, so many seconds between."""
-        lines = "MAIL FROM:<load@load.test>\r\n" + "".join(f"RCPT TO:<{to}>\r\n" for to in recipients) + "DATA\r\n"
+        lines = (
+            f"MAIL FROM:<load@load.test> SIZE={len(body)}\r\n"
+            + "".join(f"RCPT TO:<{to}>\r\n" for to in recipients)
+            + "DATA\r\n"
+        )
         self.writer.write(lines.encode())
         await self.expect(b"250")
         for _ in recipients:
@@ -189,10 +194,15 @@ def count_refusal(sent: Sent, error: Refusal) -> None:
 
 
 async def burst(
-    port: int, sessions: int, more: Callable[[], tuple[list[str], bytes] | None], *, again: float = 0.5
+    port: int,
+    sessions: int,
+    more: Callable[[], tuple[list[str], bytes] | None],
+    *,
+    again: float = 0.5,
+    patience: float = 3_600.0,
 ) -> Sent:
     """So many sessions, each sending what `more` hands out, until that is None. What is refused for now is not sent
-    again; the connection is made anew `again` seconds later."""
+    again; the connection is made anew `again` seconds later. After `patience` seconds all that is under way is cut."""
     sent = Sent()
 
     async def one() -> None:
@@ -216,7 +226,12 @@ async def burst(
         if client is not None:
             client.close()
 
-    await asyncio.gather(*(one() for _ in range(sessions)))
+    tasks = [asyncio.ensure_future(one()) for _ in range(sessions)]
+    _, unfinished = await asyncio.wait(tasks, timeout=patience)
+    sent.unfinished = len(unfinished)
+    for task in unfinished:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     return sent
 
 

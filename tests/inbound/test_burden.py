@@ -51,6 +51,24 @@ async def test_who_comes_to_a_full_house_is_asked_to_come_later(entrance: OpenHo
     assert house.rows("message") == 2
 
 
+async def test_a_small_message_finds_room_where_a_large_one_does_not(entrance: OpenHouse) -> None:
+    """If it says so: SIZE is what a sender's word is good for (RFC 1870)."""
+    house = await entrance(TIGHT)
+    burden = house.entrance.burden
+    async with visit(house) as visitor:
+        await visitor.begin()
+        burden.octets = LIMIT
+        for size, answer in (("", "452"), (" SIZE=65537", "452"), (" SIZE=65536", "250")):
+            said = await visitor.ask(f"MAIL FROM:<dave@client.example>{size}\r\n".encode())
+            assert said.startswith(answer)
+        await visitor.ask(b"RCPT TO:<alice@example.test>\r\n")
+        assert (await visitor.ask(b"DATA\r\n")).startswith("354")
+        assert (await visitor.ask(b"small\r\n.\r\n")).startswith("250")
+        burden.octets = 2 * LIMIT
+        assert (await visitor.ask(b"MAIL FROM:<dave@client.example> SIZE=10\r\n")).startswith("452")
+        burden.octets = 0
+
+
 async def test_data_is_refused_where_the_house_has_filled_since_mail(entrance: OpenHouse) -> None:
     house = await entrance(TIGHT)
     async with visit(house) as visitor:

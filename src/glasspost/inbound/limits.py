@@ -46,13 +46,17 @@ class ConnectionLimits:
             self._open.pop(key, None)
 
 
+SMALL = 64 * 1024  # octets of a message for which there is room where there is none for a larger one
+
+
 class Burden:
     """The octets of messages that are coming in and are in memory, over all connections (DESIGN law 8).
 
-    From `limit` on nobody begins a message: they are told to come later, and do. Of those that have begun, whoever has
-    a piece on its way to the disk waits for it. The others cannot wait: nothing of theirs would ever be let go. So
-    beyond twice the limit one that brings more loses its message, and beyond three times everyone who does. What is
-    held is bounded whoever sends, and nobody waits for somebody who might wait for him.
+    From `limit` on only small messages begin: who says by SIZE that his is larger is told to come later, and does. Of
+    those that have begun, whoever has a piece on its way to the disk waits for it. The others cannot wait: nothing of
+    theirs would ever be let go. So beyond twice the limit nobody begins, and one that brings more loses its message;
+    beyond three times everyone does. What is held is bounded whoever sends, and nobody waits for somebody who might
+    wait for him.
     """
 
     def __init__(self, limit: int = 64_000_000) -> None:
@@ -61,8 +65,12 @@ class Burden:
 
     @property
     def full(self) -> bool:
-        """Whether new messages must wait."""
+        """Whether new messages must wait, unless they are small."""
         return self.octets >= self._limit
+
+    def admits(self, declared: int) -> bool:
+        """Whether a message may begin. `declared`: its SIZE in octets (RFC 1870), 0 where it was not said."""
+        return self.octets < self._limit * (2 if 0 < declared <= SMALL else 1)
 
     def bears(self, octets: int, under_way: bool) -> bool:
         """Whether a message that has begun may grow by so much. `under_way`: a piece of it is on its way to disk."""

@@ -179,14 +179,15 @@ class SmtpSession(Connection):
             elif isinstance(event, Rcpt):
                 core.answer(self._judge(event))
             elif isinstance(event, Mail):
-                if self._entrance.burden.full:
+                if not self._entrance.burden.admits(event.envelope.declared_size):
                     core.answer(say.TOO_MUCH_AT_ONCE)
                     continue
                 core.answer(self._noted(self._entrance.policy.judge_sender(self._client, event.envelope)))
                 self._destinations = Destinations()
                 self._draft = self._entrance.spool.new_draft(self._go_on_reading)
             elif isinstance(event, Data):
-                core.answer(say.TOO_MUCH_AT_ONCE if self._entrance.burden.full else say.GO_AHEAD)
+                declared = core.envelope.declared_size if core.envelope else 0
+                core.answer(say.GO_AHEAD if self._entrance.burden.admits(declared) else say.TOO_MUCH_AT_ONCE)
             elif isinstance(event, BodyEnded):
                 self._end_of_message(event)
             elif not self._seldom(event):

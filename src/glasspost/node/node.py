@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from glasspost.clock import Clock, SystemClock
-from glasspost.errors import Busy, StoreBroken
+from glasspost.errors import Busy, StoreBroken, StoreFull
 from glasspost.inbound.entrance import Entrance
 from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
@@ -118,9 +118,19 @@ class Node:
         )
         self.spool = Spool(self.database, config.node.hostname, config.relay.lease)
         self.spool.recover(self.clock.now())
+        self._give_back()
         self.mailboxes = Mailboxes(self.database)
         self.database.start(loop)
         self.transcripts.start(loop)
+
+    def _give_back(self) -> None:
+        """What a deep queue or full mailboxes once took of the disk, and nobody needs any more."""
+        try:
+            given = self.database.shrink()
+        except StoreFull:  # writing it anew takes room, too
+            return
+        if given:
+            log.info("the spool has shrunk", megabytes=round(given / 1e6))
 
     def _open_rooms(self) -> None:
         """Policy on the way in, scheduler and couriers on the way out."""

@@ -17,11 +17,13 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from glasspost.clock import Alarm, Clock, SystemClock
+from glasspost.errors import StoreFull
 from glasspost.ids import IdSource, read_id
 from glasspost.protocol.talk import NOTE
 from glasspost.storage.database import Connection, Database
@@ -81,6 +83,7 @@ class Transcripts:
         floor = 0
         if self._database is not None:
             self._database.apply(lambda c: c.execute(_QUERIES.end_orphans, (_INTERRUPTED,)).fetchall())
+            self._shrink(self._database)
             floor = self._database.reader.execute(_QUERIES.largest_id).get or 0
         self._ids = IdSource(floor)
         self._open: dict[int, Recording] = {}
@@ -91,6 +94,12 @@ class Transcripts:
         self._retained = float("-inf")
         self._retaining = False
         self.lost_lines = 0  # not stored: the disk was full, broken or too slow
+
+    @staticmethod
+    def _shrink(database: Database) -> None:
+        """What retention has emptied is given back to the disk; where there is no room for that, later."""
+        with suppress(StoreFull):
+            database.shrink()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start storing in the background."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from glasspost.clock import Clock
+from glasspost.inbound.gates import Gates
 from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.protocol.smtp_offer import ServerSettings
@@ -21,7 +22,7 @@ from glasspost.storage.spooled import Intake
 from glasspost.storage.transcripts import Transcripts
 
 if TYPE_CHECKING:
-    from glasspost.inbound.session import SmtpSession
+    from glasspost.inbound.visit import Visit
 
 
 @dataclass(slots=True)
@@ -35,6 +36,12 @@ class InboundSettings:
     data_timeout: float = 180
     max_received: int = 100
     cleartext_auth: str = "loopback"  # "loopback", "never", "always"
+
+    def offer_to(self, ip: str) -> ServerSettings:
+        """The listener's offer; where signing in in the clear depends on the address, as it is for this one."""
+        if self.cleartext_auth == "loopback" and self.offer.mechanisms:
+            return self.offer.in_the_clear(ip.startswith("127.") or ip in ("::1", "::ffff:127.0.0.1"))
+        return self.offer
 
 
 @dataclass(slots=True)
@@ -51,5 +58,6 @@ class Entrance:
     accepted: Callable[[Intake], None]  # told after the commit: the scheduler's and the mailboxes' ear
     may_claim: Callable[[Intake], bool]  # asked before it: is there room to deliver these recipients at once?
     tls_context: ssl.SSLContext | None
-    sessions: set[SmtpSession]
+    sessions: set[Visit]
+    gates: Gates = field(default_factory=Gates)
     burden: Burden = field(default_factory=Burden)

@@ -21,6 +21,7 @@ from glasspost.inbound.entrance import Entrance
 from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
+from glasspost.inbound.visit import Visit
 from glasspost.net.addresses import OwnAddresses
 from glasspost.net.connection import Connection
 from glasspost.net.dialer import dial
@@ -41,6 +42,8 @@ from glasspost.storage.folder import Folder
 from glasspost.storage.mailboxes import Mailboxes
 from glasspost.storage.spool import Spool
 from glasspost.storage.transcripts import Recording, Transcripts
+
+LAST_WORD = 0.5  # seconds for QUIT to a next hop when the time for everything else is over
 
 log = structlog.get_logger("node")
 
@@ -65,7 +68,7 @@ class Node:
         self.doors: list[Door] = []
         self.broken: asyncio.Event = asyncio.Event()  # set when the store can no longer be trusted
         self._own = OwnAddresses()
-        self._smtp_sessions: set[SmtpSession] = set()
+        self._smtp_sessions: set[Visit] = set()
         self._pop3_sessions: weakref.WeakSet[Pop3Session] = weakref.WeakSet()
 
     async def start(self) -> None:
@@ -87,17 +90,18 @@ class Node:
         log.info("started", data=str(self.folder.path), doors=[f"{d.role} {d.address}:{d.port}" for d in self.doors])
 
     async def stop(self) -> None:
-        """Close the doors, let conversations end within `node.drain`, put work back, close the store."""
-        patience = self.config.node.drain
+        """Close the doors, let conversations end within `node.drain`, put work back, close the store.
+
+        One deadline for all: whoever brings mail and whoever takes it have the same seconds.
+        """
+        end = asyncio.get_running_loop().time() + self.config.node.drain
         for door in self.doors:
             door.server.close()
         for session in list(self._smtp_sessions):
             session.stop()
         for reader in list(self._pop3_sessions):
             reader.leave()
-        await self._wait_for_sessions(patience)
-        await self.scheduler.stop(patience)
-        await self._remote.close()
+        await asyncio.gather(self._wait_for_sessions(end), self._stop_delivering(end))
         await self._close_store()
         self.folder.unlock()
         log.info("stopped")
@@ -240,9 +244,14 @@ class Node:
 
     # --- stopping ---------------------------------------------------------------------------------------------
 
-    async def _wait_for_sessions(self, patience: float) -> None:
-        """Until all have left; those that have not when patience ends are cut."""
-        end = asyncio.get_running_loop().time() + patience
+    async def _stop_delivering(self, end: float) -> None:
+        """No new attempts; those under way have until `end`, and so have the goodbyes, which get a moment at least."""
+        loop = asyncio.get_running_loop()
+        await self.scheduler.stop(end - loop.time())
+        await self._remote.close(max(LAST_WORD, end - loop.time()))
+
+    async def _wait_for_sessions(self, end: float) -> None:
+        """Until all have left; those that have not at the end are cut."""
         while self._visitors() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110  (they leave on their own)
             await asyncio.sleep(0.02)
         for session in self._visitors():

@@ -23,6 +23,7 @@ from glasspost.storage.database import Database, row, rows
 from glasspost.storage.spool_jobs import Acceptance, Settling, renew_all
 from glasspost.storage.spooled import (
     CLAIMED,
+    HELD,
     WAITING,
     Intake,
     Message,
@@ -32,6 +33,9 @@ from glasspost.storage.spooled import (
 )
 
 DOUBT_KEPT = 30 * 86_400.0  # seconds
+_LEASE_RAN_OUT = "the lease of {} ran out while it may have been under way"
+_NO_RECIPIENT = (None,) * 8
+_NO_DEPOSIT = (None,) * 4
 MEMORY_BUDGET = 64 * 1024 * 1024  # octets of content kept in memory between acceptance and delivery
 
 
@@ -83,30 +87,31 @@ class Spool:
         size = intake.size
         flags = int(envelope.smtputf8) | int(draft.eight_bit) << 1
         refs = len(intake.recipients) + len(intake.deposits)
-        sender = path_text(envelope.reverse_path)
-        message_row = (
-            number, intake.arrived, sender, envelope.body.value, flags, envelope.ret, envelope.envid, size,
-            intake.head, intake.conversation, refs,
-        )  # fmt: skip
-        chunk_rows = draft.rest()
+        chunks = draft.rest()
         streamed = draft.pieces_stored
-        state, due, node, generation = WAITING, intake.due, "", 0
+        data = chunks.pop()[1] if chunks and not streamed else None
+        state, due, node, generation = HELD if intake.hold else WAITING, intake.due, "", 0
         if intake.claim:
             state, due, node, generation = CLAIMED, now + self.lease, self.node, 1
             intake.queued = self._hand_over(intake)
-        recipient_rows = [
+        recipients = [
             (
                 number << CHUNK_BITS | index, str(recipient.address), recipient.address.route, int(recipient.notify),
                 recipient.orcpt, state, due, node, generation,
             )
             for index, recipient in enumerate(intake.recipients)
         ]  # fmt: skip
-        deposit_rows = [
+        deposits = [
             (account, number, str(path), size + len(deposit_header(envelope.reverse_path, path)))
             for account, path in intake.deposits
         ]
-
-        return Acceptance(number, message_row, chunk_rows, recipient_rows, deposit_rows, streamed)
+        recipient = recipients[0][1:] if recipients else _NO_RECIPIENT
+        account, _, path, octets = deposits[0] if deposits else _NO_DEPOSIT
+        arrival = (
+            number, intake.arrived, path_text(envelope.reverse_path), envelope.body.value, flags, envelope.ret,
+            envelope.envid, size, intake.head, intake.conversation, refs, data, *recipient, account, path, octets,
+        )  # fmt: skip
+        return Acceptance(number, arrival, chunks, recipients[1:], deposits[1:], streamed)
 
     def _hand_over(self, intake: Intake) -> list[Queued]:
         """The recipients as the scheduler wants them, content in memory where the budget allows."""
@@ -141,7 +146,10 @@ class Spool:
     # --- claiming ---------------------------------------------------------------------------------------------
 
     async def claim(self, now: float, limit: int) -> list[Queued]:
-        """Claim up to `limit` recipients that are due, the longest waiting first."""
+        """Claim up to `limit` recipients that are due, the longest waiting first.
+
+        One that another node had claimed, and whose lease has run out, is taken over; that is put on record as doubt.
+        """
         return await self.database.written(
             lambda connection: self._claim(connection, rows(connection, queries.due, (now, limit)), now)
         )
@@ -164,11 +172,15 @@ class Spool:
             number = one[0] >> CHUNK_BITS
             if number not in messages:
                 messages[number] = self._load(connection, number)
-            connection.execute(queries.claim, (now + self.lease, self.node, one[0]))
+            taken_over = one[10] == CLAIMED and one[11] != self.node
+            if taken_over:
+                connection.execute(queries.doubt_one, (one[0], one[1], now, _LEASE_RAN_OUT.format(one[11])))
+            query = queries.claim_in_doubt if taken_over else queries.claim
+            connection.execute(query, (now + self.lease, self.node, one[0]))
             claimed.append(
                 Queued(
                     one[0], messages[number], address_from_text(one[1]), Notify(one[2]), one[3], one[4], one[5] + 1,
-                    one[6], bool(one[7]), one[8], one[9], due=one[10],
+                    one[6], bool(one[7]), one[8], one[9] + taken_over, due=one[12],
                 )
             )  # fmt: skip
         return claimed

@@ -24,9 +24,11 @@ DELETE FROM draft WHERE id = ?
 -- name: drafts
 SELECT id FROM draft
 
--- name: insert_message
-INSERT INTO message (id, arrived, reverse_path, body, flags, ret, envid, size, head, conversation, refs)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: insert_arrival
+-- A message with its body, its first recipient and its first deposit, as far as it has them (spool.schema.sql).
+INSERT INTO arrival (id, arrived, reverse_path, body, flags, ret, envid, size, head, conversation, refs, data,
+    address, domain, notify, orcpt, state, due, claimed_by, generation, account_id, forward_path, octets)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_recipient
 INSERT INTO recipient (id, address, domain, notify, orcpt, state, due, claimed_by, generation)
@@ -38,12 +40,14 @@ INSERT INTO deposit (account_id, message_id, forward_path, octets) VALUES (?, ?,
 
 -- name: due
 -- A claimed recipient whose lease has run out is as good as waiting: `due` is then in the past.
-SELECT id, address, notify, orcpt, attempts, generation, last_reply, delay_told, wish, doubtful, due
+SELECT id, address, notify, orcpt, attempts, generation, last_reply, delay_told, wish, doubtful, state, claimed_by,
+    due
 FROM recipient WHERE state < 2 AND due <= ? ORDER BY due LIMIT ?
 
 -- name: stranded
 -- Whoever waits for one destination to come back, the longest waiting first.
-SELECT id, address, notify, orcpt, attempts, generation, last_reply, delay_told, wish, doubtful, due
+SELECT id, address, notify, orcpt, attempts, generation, last_reply, delay_told, wish, doubtful, state, claimed_by,
+    due
 FROM recipient WHERE state = 0 AND stranded = ? AND stranded <> '' ORDER BY id LIMIT ?
 
 -- name: has_stranded
@@ -54,6 +58,10 @@ SELECT min(due) FROM recipient WHERE state < 2
 
 -- name: claim
 UPDATE recipient SET state = 1, due = ?, claimed_by = ?, generation = generation + 1 WHERE id = ?
+
+-- name: claim_in_doubt
+-- The lease of another node has run out: an attempt of its may have been under way, and may have arrived.
+UPDATE recipient SET state = 1, due = ?, claimed_by = ?, generation = generation + 1, doubtful = doubtful + 1 WHERE id = ?
 
 -- name: message
 SELECT id, arrived, reverse_path, body, flags, ret, envid, size, head, conversation FROM message WHERE id = ?

@@ -54,7 +54,9 @@ _PARAMETER = re.compile(rf"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e{_U
 
 _QUOTED_PAIR = re.compile(r"\\(.)")
 
-PATH_LIMIT = 1024  # octets of its UTF-8; RFC 5321 §4.5.3.1.3 asks for at least 256
+# Octets of a path, as UTF-8. RFC 5321 §4.5.3.1.3 asks for at least 256; and a header field that names it (Received,
+# Return-Path) must fit into a line of 998 octets.
+PATH_LIMIT = 900
 
 
 def read_path(text: str, *, null: bool) -> tuple[Address | None, str] | Fault:

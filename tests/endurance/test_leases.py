@@ -26,7 +26,7 @@ from glasspost.storage.folder import Folder
 
 SHARING = str(Path(__file__).with_name("sharing.py"))
 LEASE = 2.0
-LIMIT = 60  # seconds that nothing here may take
+LIMIT = 120  # seconds that nothing here may take
 CONFIG = """
 [node]
 hostname = "{name}.test"

@@ -16,7 +16,7 @@ from glasspost.torture.account import Balance
 from glasspost.torture.campaign import Campaign, Plan
 
 PLANTED = str(Path(__file__).with_name("planted.py"))
-LIMIT = 180  # seconds a short torture may take on a busy machine
+LIMIT = 300  # seconds a short torture may take on a busy machine
 CUTS = ("power cut at any moment", "power cut in the middle of a sync", "power cut right after a sync")
 
 

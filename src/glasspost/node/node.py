@@ -56,6 +56,7 @@ class Door:
     address: str
     port: int
     server: asyncio.Server
+    tls: str = "none"
 
 
 class Node:
@@ -82,6 +83,7 @@ class Node:
             context = self._tls_context()
             self._open_rooms()
             await self._open_doors(loop, context)
+            self.folder.announce((door.role, door.address, door.port, door.tls) for door in self.doors)
         except BaseException:
             await self._close_store()
             self.folder.unlock()
@@ -201,7 +203,7 @@ class Node:
                 raise Busy(f"{place} cannot be opened for {listener.role}: {error.strerror or error}") from None
             port = server.sockets[0].getsockname()[1]
             self._own.add(listener.address, port)
-            self.doors.append(Door(listener.role, listener.address, port, server))
+            self.doors.append(Door(listener.role, listener.address, port, server, listener.tls))
 
     def _smtp_factory(
         self, loop: asyncio.AbstractEventLoop, listener: Listener, context: ssl.SSLContext | None

@@ -46,11 +46,12 @@ class Child:
         self._output = asyncio.create_task(self._read_output(self._process))
 
     def _environment(self) -> dict[str, str]:
-        """Ours, without settings for other nodes. Compiled files are kept in the torture's own folder: a thousand
-        lives begin faster, and nothing is written anywhere else."""
+        """Ours, without settings for other nodes. Where nothing compiled may be written, it is kept in the torture's
+        own folder: a thousand lives begin faster."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith("GLASSPOST_")}
-        ours.pop("PYTHONDONTWRITEBYTECODE", None)
-        return ours | {"PYTHONPYCACHEPREFIX": str(self._log.parent / "compiled")}
+        if ours.pop("PYTHONDONTWRITEBYTECODE", ""):
+            ours["PYTHONPYCACHEPREFIX"] = str(self._log.parent / "compiled")
+        return ours
 
     async def _read_output(self, process: Process) -> None:
         assert process.stdout is not None

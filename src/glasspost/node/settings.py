@@ -192,6 +192,13 @@ class Smtp(Section):
     max_connections_per_address: Count = Field(
         default=100, description="Connections at one time from one address; 0 is no limit."
     )
+    max_memory: Size = Field(
+        default=64 * MB,
+        ge=MB,
+        description="How much of the messages that are coming in may be in memory at one time, over all connections. "
+        "From there on only messages may begin that say they are small (SIZE up to 64 KB), the others are asked to "
+        "come later (452); beyond two to three times as much one that is under way is refused at its end (452).",
+    )
     smtputf8: Flag = Field(default=True, description="Offer SMTPUTF8: addresses and headers in UTF-8 (RFC 6531).")
     relay_domains: tuple[Name, ...] = Field(
         default=(),

@@ -16,10 +16,12 @@ the writer is at most `BEHIND_LIMIT` octets, beyond which lines are dropped, and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from glasspost.clock import Alarm, Clock, SystemClock
+from glasspost.errors import StoreFull
 from glasspost.ids import IdSource
 from glasspost.protocol.talk import NOTE
 from glasspost.storage.database import Connection, Database
@@ -77,6 +79,7 @@ class Transcripts:
         floor = 0
         if self._database is not None:
             self._database.apply(lambda c: c.execute(_QUERIES.end_orphans, (_INTERRUPTED,)).fetchall())
+            self._shrink(self._database)
             floor = self._database.reader.execute(_QUERIES.largest_id).get or 0
         self._ids = IdSource(floor)
         self._open: dict[int, Recording] = {}
@@ -89,6 +92,12 @@ class Transcripts:
         self._retained = float("-inf")
         self._retaining = False
         self.lost_lines = 0  # not stored: the disk was full, broken or too slow
+
+    @staticmethod
+    def _shrink(database: Database) -> None:
+        """What retention has emptied is given back to the disk; where there is no room for that, later."""
+        with suppress(StoreFull):
+            database.shrink()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start storing in the background."""
@@ -115,11 +124,11 @@ class Transcripts:
             self._open[recording.number] = recording
         return recording
 
-    def tell(self, fate: Fate) -> None:
-        """Put on record what became of a recipient."""
+    def tell(self, fates: Sequence[Fate]) -> None:
+        """Put on record what became of recipients."""
         if self.enabled and self._behind + self._ready_octets < BEHIND_LIMIT:
-            self._fates.append(fate)
-            self._ready_octets += FATE_OCTETS
+            self._fates += fates
+            self._ready_octets += FATE_OCTETS * len(fates)
 
     async def flush(self) -> None:
         """Store now what was heard until now: for whoever wants to read it at once."""

@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: run test check bench peers lock clean
+.PHONY: run test check bench torture peers lock clean
 
 # The whole bootstrap is the standard venv and pip: one hashed lock, no addresses in it.
 .venv/.stamp: requirements.lock pyproject.toml
@@ -25,6 +25,11 @@ check: .venv/.stamp
 
 bench: .venv/.stamp
 	@$(BIN)/python bench/run.py
+
+# A node is killed, cut off from power and starved under load; then the account is made. 1000 kills: about 25 minutes.
+TORTURE ?= --kills 25 --seconds 45
+torture: .venv/.stamp
+	@$(BIN)/glasspost torture $(TORTURE)
 
 # Real peers (Debian packages): needs root or sudo.
 peers:

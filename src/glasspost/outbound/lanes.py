@@ -8,15 +8,18 @@ Does not live here: making attempts (scheduler.py), the queue on disk (storage/s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from glasspost.mail.envelope import Outcome
 from glasspost.mail.reply import Reply
+from glasspost.outbound.decisions import unreachable
+from glasspost.outbound.retry import Schedule
 from glasspost.outbound.routes import Route
 from glasspost.storage.spooled import Message, Queued
 
 LOCAL = "local"
+LONGEST_REST = 900.0  # seconds a destination that cannot be reached is left alone at most
 
 
 @dataclass(slots=True)
@@ -39,6 +42,19 @@ class Lane:
     rest_reply: Reply | None = None  # why it rests
     setbacks: int = 0  # failures of the destination in a row
     queued_up: bool = False  # waiting for one of the node's connections
+
+    def learn(self, outcomes: Sequence[Outcome], schedule: Schedule, now: float) -> None:
+        """What an attempt says of the destination: one that cannot be reached rests, longer each time; one that spoke
+        does not."""
+        if self.route is None or not all(unreachable(outcome) for outcome in outcomes):
+            self.setbacks = 0
+            self.rest_until = 0.0
+            return
+        if self.rest_until > now:
+            return  # several attempts were under way when it fell silent: that is one setback
+        self.setbacks += 1
+        self.rest_until = min(schedule.next_attempt(now, self.setbacks), now + LONGEST_REST)
+        self.rest_reply = outcomes[0].reply
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from glasspost.mail.envelope import Outcome, Verdict
 from glasspost.mail.reply import Reply
 from glasspost.outbound.chronicle import fates_of, reports_told
 from glasspost.outbound.claims import Claims
-from glasspost.outbound.decisions import decide, unreachable
+from glasspost.outbound.decisions import decide
 from glasspost.outbound.lanes import Ending, Job, Lane, Lanes, Sorting
 from glasspost.outbound.local import LocalCourier
 from glasspost.outbound.reports import Reports
@@ -41,7 +41,6 @@ from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Intake, Message, Queued, Settlement, deposit_header
 
 SETTLE_AGAIN = 5.0  # seconds until a settlement that could not be stored is tried again
-LONGEST_REST = 900.0  # seconds a destination that cannot be reached is left alone at most
 
 log = structlog.get_logger("scheduler")
 
@@ -305,21 +304,8 @@ class Scheduler:
         except Exception as error:
             log.exception("an attempt broke", queue_id=job.message.queue_id, lane=lane.key)
             outcomes = [Outcome(Verdict.DEFERRED, say.LOCAL_ERROR.because(repr(error)))] * len(recipients)
-        self._learn(lane, outcomes)
+        lane.learn(outcomes, self._schedule, self._clock.now())
         await self._settle(Ending(job.message, now, 0.0, recipients, outcomes))
-
-    def _learn(self, lane: Lane, outcomes: Sequence[Outcome]) -> None:
-        """A destination that cannot be reached rests, longer each time; one that spoke does not."""
-        if lane.route is None or not all(unreachable(outcome) for outcome in outcomes):
-            lane.setbacks = 0
-            lane.rest_until = 0.0
-            return
-        now = self._clock.now()
-        if lane.rest_until > now:
-            return  # several attempts were under way when it fell silent: that is one setback
-        lane.setbacks += 1
-        lane.rest_until = min(self._schedule.next_attempt(now, lane.setbacks), now + LONGEST_REST)
-        lane.rest_reply = outcomes[0].reply
 
     # --- settling ---------------------------------------------------------------------------------------------
 

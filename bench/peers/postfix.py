@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+from pathlib import Path
 
 from machine import run
 from server import ACCEPT, DEEP, DOMAINS, LOCAL, RELAY, TLS, Server, host_of
@@ -39,6 +41,8 @@ smtp_host_lookup = native
 smtpd_client_connection_count_limit = 0
 smtpd_client_event_limit_exceptions = static:all
 smtpd_recipient_limit = 1000
+smtpd_junk_command_limit = 1000000
+smtpd_error_sleep_time = 0
 smtp_tls_security_level = none
 default_process_limit = {processes}
 in_flow_delay = 0
@@ -139,7 +143,8 @@ class Postfix(Server):
 
     def stored(self) -> int:
         spool = self.directory / "spool"
-        return sum(len(files) for queue in _QUEUES for _, _, files in os.walk(spool / queue))
+        count = sum(len(files) for queue in _QUEUES for _, _, files in os.walk(spool / queue))
+        return count - sum(_is_coming_in(path) for path in (spool / "incoming").rglob("*"))
 
     def summary(self) -> int:
         last = run("postqueue", "-c", str(self.directory / "etc"), "-p").splitlines()[-1]
@@ -147,3 +152,12 @@ class Postfix(Server):
 
     def deliver_now(self) -> None:
         run("postqueue", "-c", str(self.directory / "etc"), "-f")
+
+
+def _is_coming_in(path: Path) -> bool:
+    """Whether it is a message whose end has not come: cleanup makes a queue file executable when it is whole."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:  # it has moved on: counted or not, it was whole
+        return False
+    return stat.S_ISREG(mode) and not mode & stat.S_IXUSR

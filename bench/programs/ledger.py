@@ -50,8 +50,7 @@ class Visit(asyncio.Protocol):
         self._recipients: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
         transport.write(b"220 ledger.test ESMTP\r\n")
 
     def data_received(self, data: bytes) -> None:

@@ -28,6 +28,7 @@ class Large(Workload):
         "Four at a time: into the queue, out of it to smtp-sink, and out of four mailboxes over POP3. Meanwhile two "
         "sessions of programs/probe.py wait for replies, one to NOOP, one to small messages. Memory: PSS of all the "
         "server's processes at its highest, looked at a hundred times a second, over what it was before, divided by four. "
+        "Nothing large: what the probes find without any of it, the machine's own hiccups. "
         "All arrived, octets fetched = octets announced."
     )
     columns = (
@@ -53,8 +54,18 @@ class Large(Workload):
         with peer(course.place(peer), Setup(RELAY, target=hop)) as server:
             finish(Load(20, 10_240, 5, True).start(server.port), 60)
             server.sent = 20
+            course.attempt(self.name, "nothing large", peer.name, lambda: self._nothing(server))
             course.attempt(self.name, "in", peer.name, lambda: self._in(server))
             course.attempt(self.name, "out", peer.name, lambda: self._out(course, server, hop))
+
+    def _nothing(self, server: Server) -> Sample:
+        """What the probes find where nothing is in their way: the machine's own part in a wait."""
+        sample = Sample()
+        with _watched(server, sample, "b@dst.test"):
+            time.sleep(1.5)
+        server.sent += int(sample.figures.pop("messages"))
+        del sample.figures["mb"]
+        return sample
 
     def _in(self, server: Server) -> Sample:
         sample = Sample()

@@ -99,10 +99,17 @@ class Course:
         return self.directory / f"{self._started:03}-{peer.name}"
 
     @contextmanager
-    def servers(self, peers: Sequence[type[Server]], setup: Setup) -> Iterator[list[Server]]:
-        """All of them, started and idle, so that each burst at one may be followed by the same burst at another."""
+    def servers(self, workload: str, peers: Sequence[type[Server]], setup: Setup) -> Iterator[list[Server]]:
+        """All of them, started and idle, so that each burst at one may be followed by the same burst at another. One
+        that does not start is told of and left out."""
         with ExitStack() as opened:
-            yield [opened.enter_context(peer(self.place(peer), setup)) for peer in peers]
+            started = []
+            for peer in peers:
+                try:
+                    started.append(opened.enter_context(peer(self.place(peer), setup)))
+                except LoadError as error:
+                    self.note(workload, "start", peer.name, Sample(fault=str(error)))
+            yield started
 
     def identity(self) -> Identity:
         """One certificate for all."""

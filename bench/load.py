@@ -172,7 +172,7 @@ def run_program(name: str, seconds: float, *options: object) -> dict[str, Any]:
 
 
 class Ledger:
-    """The next hop that keeps a book of recipients (programs/ledger.py): on all loopback addresses."""
+    """The next hop that keeps a book of recipients (programs/ledger.py), on as many addresses as domains need."""
 
     def __init__(self, directory: Path) -> None:
         self.port = free_port()

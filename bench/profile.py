@@ -86,8 +86,9 @@ class Profile:
         lines = [
             f"### {self.case}",
             "",
-            f"{self.rate:.0f} messages/s, {self.cost:.0f} µs of processor time a message. (With the sampler awake "
-            f"{self.sampled_rate:.0f}/s and {self.sampled_cost:.0f} µs; {self.looks:,} looks; {self.messages:,} messages.)",
+            f"{self.rate:.0f} messages/s, {self.cost:.0f} µs of processor time a message. "
+            f"(With the sampler awake {self.sampled_rate:.0f}/s and {self.sampled_cost:.0f} µs; "
+            f"{self.looks:,} looks; {self.messages:,} messages.)",
             "",
             "| µs per message | " + " | ".join([*threads, "all threads", "share"]) + " |",
             "|---" + "|---:" * (len(threads) + 2) + "|",
@@ -97,7 +98,9 @@ class Profile:
             whole = sum(used for (_, name), used in self.rooms.items() if name == room)
             if whole >= 0.05:
                 row = [f"{cell:.1f}" if cell >= 0.05 else "" for cell in cells]
-                lines.append(f"| {room} | " + " | ".join([*row, f"{whole:.1f}", f"{100 * whole / self.cost:.0f} %"]) + " |")
+                lines.append(
+                    f"| {room} | " + " | ".join([*row, f"{whole:.1f}", f"{100 * whole / self.cost:.0f} %"]) + " |"
+                )
         sums = [sum(used for (name, _), used in self.rooms.items() if name == thread) for thread in threads]
         lines.append("| **sum** | " + " | ".join([*(f"{one:.1f}" for one in sums), f"{self.cost:.1f}", "100 %"]) + " |")
         top = ", ".join(f"`{place}` {used:.1f}" for place, used in self.places[:12])
@@ -140,7 +143,7 @@ def measure(course: Course, case: str, mode: str, sessions: int, reuse: bool, me
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--messages", type=int, default=10_000, help="of each burst; a tenth of it with 1 session")
     parser.add_argument("--markdown", type=lambda text: Path(text).resolve(), metavar="FILE")
     parser.add_argument("--work", type=lambda text: Path(text).resolve(), default=_WORK)

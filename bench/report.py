@@ -87,7 +87,9 @@ class Report:
 
     def _ratios(self) -> list[list[str]]:
         """Ours to each other's, round by round: what the rounds have in common falls out."""
-        kinds = [one for one in ("rate", "cpu", "machine") if one in {column.figure for column in self.workload.columns}]
+        kinds = [
+            one for one in ("rate", "cpu", "machine") if one in {column.figure for column in self.workload.columns}
+        ]
         names = {"rate": "rate", "cpu": "CPU", "machine": "machine CPU"}
         rows = [["", "divided by", *(names[kind] for kind in kinds)]]
         for case, peers in self.found.items():
@@ -134,7 +136,9 @@ def _spread(values: Sequence[float], digits: int) -> str:
 
 def _aligned(rows: list[list[str]]) -> str:
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def _piped(rows: list[list[str]]) -> str:

@@ -23,6 +23,7 @@ import machine
 import pages
 from course import Course, Extent, Workload, skip
 from load import LoadError
+from meter import Sample
 from peers.aiosmtpd import Aiosmtpd
 from peers.dovecot import PostfixDovecot
 from peers.exim import Exim
@@ -33,12 +34,13 @@ from peers.postfix import Postfix
 from peers.sink import Sink
 from report import Report
 from server import Server
-from workloads.accept import Accept, Grid, Slow, Tls, Transcripts
+from workloads.accept import Accept, Grid, Tls, Transcripts
 from workloads.deep import Deep
 from workloads.idle import Idle
 from workloads.large import Large
 from workloads.mailboxes import Fetch, Local
 from workloads.relay import FanOut, Relay
+from workloads.slow import Slow
 
 PEERS: dict[str, type[Server]] = {
     peer.name: peer
@@ -88,15 +90,15 @@ def _measure(workload: Workload, course: Course, options: argparse.Namespace, ev
     course.extent = replace(extent, rounds=min(extent.rounds, workload.rounds_in_all)) if everything else extent
     peers = _able(workload, options.peers)
     begun = time.monotonic()
+    stopped = False
     try:
         workload.run(course, peers)
     except LoadError as error:
-        print(f"{workload.name} stopped: {error}", file=sys.stderr)
-        course.found.setdefault(workload.name, {}).setdefault("stopped", {})
-        raise
+        stopped = True
+        course.note(workload.name, "stopped", peers[0].name, Sample(fault=str(error)))
     report = _report(workload, course, peers, options.work)
     print(f"\n{report.plain()}\n{workload.name} took {time.monotonic() - begun:.0f} s\n", flush=True)
-    if options.markdown:
+    if options.markdown and not stopped:
         try:
             pages.put(options.markdown, workload.name, report.markdown())
         except pages.NoMarks as error:
@@ -133,7 +135,7 @@ def _report(workload: Workload, course: Course, peers: Sequence[type[Server]], w
 def _options() -> argparse.Namespace:
     whole = Extent()
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0],  # type: ignore[union-attr]
+        description=__doc__.split("\n")[0],
         epilog="workloads: " + "; ".join(f"{one.name} ({one.title})" for one in WORKLOADS.values()),
     )
     parser.add_argument("workloads", nargs="*", default=["all"], metavar="WORKLOAD", help="several, or all (default)")
@@ -153,9 +155,7 @@ def _options() -> argparse.Namespace:
     for name in options.workloads:
         if name != "all" and name not in WORKLOADS:
             parser.error(f"{name} is not one of {', '.join(WORKLOADS)}, all")
-    extent = Extent(
-        options.rounds, options.seconds, options.messages, options.depth, options.sessions, options.box
-    )
+    extent = Extent(options.rounds, options.seconds, options.messages, options.depth, options.sessions, options.box)
     options.extent = extent.quick() if options.quick else extent
     return options
 

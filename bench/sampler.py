@@ -1,13 +1,13 @@
 """Where a node's processor time goes: looked at from a thread of its own, a thousand times a second.
 
-Lives here: how much each thread uses (the kernel's own count, in nanoseconds), where it is when it is at work (its Python
-stack), and which room of the house that is.
+Lives here: how much each thread uses (the kernel's own count, in nanoseconds), where it is when it is at work (its
+Python stack), and which room of the house that is.
 Does not live here: starting the node with it (programs/sampled_node.py), the table (profile.py).
 
-How much is not sampled: it is what the kernel has counted for the thread (schedstat), C code and system calls included,
-waiting excluded. Where is sampled: of all looks that find a thread at work, each place has its share. A thread is at work
-when it runs, or when it stands in code of ours and waits for the interpreter, which the look itself has taken from it;
-not when it waits for the network, the disk or work.
+How much is not sampled: it is what the kernel has counted for the thread (schedstat), C code and system calls
+included, waiting excluded. Where is sampled: of all looks that find a thread at work, each place has its share. A
+thread is at work when it runs, or when it stands in code of ours and waits for the interpreter, which the look itself
+has taken from it; not when it waits for the network, the disk or work.
 
 To be fair a look must come at any moment, not only when a thread lets go of the interpreter by itself. So while
 sampling, the interpreter changes hands on demand within microseconds; that costs speed, and is why the sums of the
@@ -162,7 +162,7 @@ class Sampler:
                 files = [os.open(f"/proc/self/task/{native}/{name}", os.O_RDONLY) for name in ("stat", "schedstat")]
             except OSError:
                 continue
-            seen = Seen(name, thread.ident if thread is not None else None, *files, 0)
+            seen = Seen(name, thread.ident if thread is not None else None, files[0], files[1], 0)
             seen.at_first = seen.nanoseconds()
             self._threads[native] = seen
 

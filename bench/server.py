@@ -108,9 +108,7 @@ class Server(ABC):
         self.directory.mkdir(parents=True, exist_ok=True)
         commands = self.prepare()
         begun = time.monotonic()
-        self._trees = [
-            Tree(command, self.directory / f"output{number}.log") for number, command in enumerate(commands)
-        ]
+        self._trees = [Tree(command, self.directory / f"output{number}.log") for number, command in enumerate(commands)]
         try:
             wait_for_greeting(self.port, 60)
             if self.pop3_port:

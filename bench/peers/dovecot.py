@@ -1,8 +1,8 @@
 """Postfix with Dovecot behind it: mail into Maildirs, out of them over POP3.
 
-Lives here: Dovecot's configuration, tuned: login processes that serve many, no waiting after a failed password, Maildirs
-looked at only where they changed, passwords checked once and remembered. The passwords are hashed as expensively as
-glasspost's.
+Lives here: Dovecot's configuration, tuned: login processes that serve many, no waiting after a failed password,
+Maildirs looked at only where they changed, passwords checked once and remembered. The passwords are hashed as
+expensively as glasspost's.
 Does not live here: Postfix's part (postfix.py).
 """
 

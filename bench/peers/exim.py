@@ -104,6 +104,4 @@ class Exim(Server):
         return [[str(_PROGRAM), "-bdf"]]
 
     def stored(self) -> int:
-        return sum(
-            name.endswith("-H") for _, _, files in os.walk(self.directory / "spool" / "input") for name in files
-        )
+        return sum(name.endswith("-H") for _, _, files in os.walk(self.directory / "spool" / "input") for name in files)

@@ -9,6 +9,7 @@ import json
 import shutil
 from pathlib import Path
 from subprocess import run as run_process
+from typing import ClassVar
 
 from machine import run
 from server import ACCEPT, DEEP, DOMAINS, LOCAL, PASSWORD, RELAY, TLS, Server, box, host_of
@@ -64,7 +65,7 @@ class Glasspost(Server):
     name = "glasspost"
     does = frozenset({ACCEPT, RELAY, LOCAL, TLS, DEEP, DOMAINS})
     transcripts = True
-    _furnished: dict[int, Path] = {}  # number of mailboxes -> a data folder that has them
+    _furnished: ClassVar[dict[int, Path]] = {}  # number of mailboxes -> a data folder that has them
 
     @classmethod
     def missing(cls) -> str:

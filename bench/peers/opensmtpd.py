@@ -14,7 +14,6 @@ from pathlib import Path
 
 import machine
 from load import LoadError
-from machine import run
 from server import ACCEPT, RELAY, Server
 
 _ROOT = Path(__file__).resolve().parents[1] / "results" / "peers" / "opensmtpd" / "usr"

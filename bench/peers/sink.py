@@ -16,7 +16,7 @@ class Sink(Server):
 
     @classmethod
     def missing(cls) -> str:
-        return "" if shutil.which("smtp-sink") else "smtp-sink is not installed (it comes with Postfix): sh bench/peers.sh"
+        return "" if shutil.which("smtp-sink") else "smtp-sink is not installed: sh bench/peers.sh"
 
     @classmethod
     def version(cls) -> str:

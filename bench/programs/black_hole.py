@@ -42,7 +42,9 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
 
     def visit() -> SMTP:
-        return SMTP(handler, hostname="bench.test", ident="bench", data_size_limit=52_428_800, loop=loop, tls_context=context)
+        return SMTP(
+            handler, hostname="bench.test", ident="bench", data_size_limit=52_428_800, loop=loop, tls_context=context
+        )
 
     server = await loop.create_server(visit, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()

@@ -3,7 +3,7 @@
     python ledger.py PORT FILE
 
 Lives here: the server's side of SMTP, with PIPELINING, keeping nothing of a message but its recipients' count. It
-listens on all of loopback, so that each domain may have an address of its own.
+listens on 127.0.0.1 and on 127.0.1.1 to 127.0.1.50, so that each domain may have an address of its own.
 Does not live here: smtp-sink, which is the target wherever it is enough that messages are counted.
 
 FILE always has four numbers: transactions, recipients in them, different ones among these, and how often the most
@@ -16,6 +16,7 @@ import asyncio
 import os
 import signal
 import sys
+from typing import cast
 
 
 class Book:
@@ -50,8 +51,8 @@ class Visit(asyncio.Protocol):
         self._recipients: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
-        transport.write(b"220 ledger.test ESMTP\r\n")
+        self._transport = cast(asyncio.WriteTransport, transport)
+        self._transport.write(b"220 ledger.test ESMTP\r\n")
 
     def data_received(self, data: bytes) -> None:
         self._heard += data
@@ -109,14 +110,17 @@ async def _run(port: int, path: str) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, over.set)
     book = Book(path)
-    server = await loop.create_server(lambda: Visit(book), "0.0.0.0", port, backlog=1024)
+    hosts = ["127.0.0.1", *(f"127.0.1.{number}" for number in range(1, 51))]
+    server = await loop.create_server(lambda: Visit(book), hosts, port, backlog=1024)
     await over.wait()
     server.close()
 
 
 if __name__ == "__main__":
+    serving = _run(int(sys.argv[1]), sys.argv[2])
     try:
-        import uvloop as runner
+        import uvloop
     except ImportError:
-        runner = asyncio
-    runner.run(_run(int(sys.argv[1]), sys.argv[2]))
+        asyncio.run(serving)
+    else:
+        uvloop.run(serving)

@@ -70,7 +70,11 @@ def main() -> None:
         sending.ask(b"Subject: probe\r\n\r\nstill there?\r\n.\r\n", b"250")
         sending.count += 1
         time.sleep(PAUSE)
-    print(json.dumps({"noop": asking.longest, "message": sending.longest, "noops": asking.count, "messages": sending.count}))
+    print(
+        json.dumps(
+            {"noop": asking.longest, "message": sending.longest, "noops": asking.count, "messages": sending.count}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ Lives here: the client's side of POP3: USER, PASS, STAT, RETR of each message, D
 time, as most clients do.
 Does not live here: who starts it (load.py).
 
-Prints one JSON object: messages, their octets as announced (STAT) and as they came, seconds in all, and the longest time
-from connecting to the answer to STAT (`open`, seconds). A refusal ends it with status 1.
+Prints one JSON object: messages, their octets as announced (STAT) and as they came, seconds in all, and the longest
+time from connecting to the answer to STAT (`open`, seconds). A refusal ends it with status 1.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     python source.py PORT --messages 20 --recipients 1000 --domains 50
     python source.py PORT --sessions 200 --drip 2000
 
-Lives here: the client's side of SMTP, as an MTA of today speaks it: EHLO, STARTTLS if asked for, the envelope pipelined.
+Lives here: the client's side of SMTP as an MTA of today speaks it: EHLO, STARTTLS if asked for, the envelope pipelined.
 Does not live here: who starts it (load.py).
 
 Prints one JSON object: messages and recipients that got their 250, seconds, and how long the final 250s took
@@ -55,7 +55,9 @@ class Session:
         while True:
             line = await self._reader.readline()
             if not line.startswith(code):
-                raise Refused(f"{line.decode(errors='replace').strip() or 'connection closed'}; {code.decode()} expected")
+                raise Refused(
+                    f"{line.decode(errors='replace').strip() or 'connection closed'}; {code.decode()} expected"
+                )
             if line[3:4] != b"-":
                 return
 

@@ -2,16 +2,18 @@
 
 Lives here: the sizes, the numbers of sessions, one connection for each message or for many; with and without TLS, with
 and without transcripts.
-Does not live here: mail that goes on (relay.py).
+Does not live here: mail that goes on (relay.py), senders that are slow (slow.py).
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from course import Column, Course, Workload, timed
-from load import Load, LoadError, run_program
+from course import RATES, Column, Course, Workload, timed
+from load import Load, run_program
 from meter import Meter, Sample
 from server import TLS, Server, Setup
 
@@ -31,12 +33,12 @@ class Accept(Workload):
     name = "accept"
     title = "Accept"
     method = (
-        "smtp-source sends, the server stores and keeps. Bursts of {seconds:g} s; in each round all servers are started "
-        "afresh and get each burst one after the other. The clock stops with the last 250. Sent = stored. "
+        "smtp-source sends, the server stores and keeps. Bursts of {seconds:g} s; in each round all servers are "
+        "started afresh and get each burst one after the other. The clock stops with the last 250. Sent = stored. "
         "aiosmtpd and smtp-sink keep nothing, OpenSMTPD does not fsync: they are limits, not comparisons."
     )
-    peers = ("glasspost", "postfix", "sink", "exim", "opensmtpd", "aiosmtpd")
-    loads = (
+    peers: Sequence[str] = ("glasspost", "postfix", "sink", "exim", "opensmtpd", "aiosmtpd")
+    loads: Sequence[Load] = (
         _load(10_240, 20, True),
         _load(10_240, 20, False),
         _load(10_240, 1, True),
@@ -49,10 +51,10 @@ class Accept(Workload):
 
     def run(self, course: Course, peers: list[type[Server]]) -> None:
         for _ in course.rounds:
-            with course.servers(peers, self.setup(course)) as servers:
+            with course.servers(self.name, peers, self.setup(course)) as servers:
                 for load in self.loads:
                     for server in servers:
-                        course.attempt(self.name, case(load), server.name, lambda: self.once(course, server, load))  # noqa: B023
+                        course.attempt(self.name, case(load), server.name, partial(self.once, course, server, load))
 
     def once(self, course: Course, server: Server, load: Load) -> Sample:
         load = course.burst(server, load)
@@ -98,22 +100,24 @@ class Tls(Accept):
     name = "tls"
     title = "Accept over TLS"
     method = (
-        "As accept, with STARTTLS and one P-256 certificate for all; the generator is programs/source.py, which pipelines "
-        "and costs more than smtp-source. No session is resumed. p99: of the wait for the final 250. Sent = stored."
+        "As accept, with STARTTLS and one P-256 certificate for all; the generator is programs/source.py, which "
+        "pipelines and costs more than smtp-source. No session is resumed. p99: of the wait for the final 250. "
+        "Sent = stored."
     )
     peers = ("glasspost", "postfix", "aiosmtpd")
     needs = frozenset({TLS})
-    columns = (*Accept.columns, Column("p99", "p99 ms", 1))
+    columns = (*RATES, Column("p99", "p99 ms", 1))
 
     def setup(self, course: Course) -> Setup:
         return Setup(identity=course.identity())
 
     def run(self, course: Course, peers: list[type[Server]]) -> None:
         for _ in course.rounds:
-            with course.servers(peers, self.setup(course)) as servers:
+            with course.servers(self.name, peers, self.setup(course)) as servers:
                 for secure in (_Secure(20, True), _Secure(20, False)):
                     for server in servers:
-                        course.attempt(self.name, str(secure), server.name, lambda: self.secure(course, server, secure))  # noqa: B023
+                        work = partial(self.secure, course, server, secure)
+                        course.attempt(self.name, str(secure), server.name, work)
 
     def secure(self, course: Course, server: Server, secure: _Secure) -> Sample:
         options = ["--sessions", secure.sessions, "--starttls", *(["--reuse"] if secure.reuse else [])]
@@ -137,43 +141,3 @@ def verified(server: Server, sample: Sample) -> Sample:
         sample.fault = f"sent {server.sent}, stored {stored}"
         server.sent = stored  # the next burst is judged by itself
     return sample
-
-
-class Slow(Workload):
-    name = "slow"
-    title = "Beside slow senders"
-    method = (
-        "20 sessions send 10 KB messages, alone and beside {slow} sessions that each drip a message of 1 MB at 2 KB/s. "
-        "programs/source.py sends both. p99 and longest: of the wait for the final 250. Sent = stored."
-    )
-    columns = (*Accept.columns, Column("p99", "p99 ms", 1), Column("longest", "longest ms", 1))
-    slow = 200
-
-    def run(self, course: Course, peers: list[type[Server]]) -> None:
-        for _ in course.rounds:
-            with course.servers(peers, Setup(sessions=self.slow + 100)) as servers:
-                for server in servers:
-                    course.attempt(self.name, "alone", server.name, lambda: self.once(course, server))  # noqa: B023
-                for server in servers:
-                    drip = ["--sessions", self.slow, "--drip", 2048, "--size", 1 << 20]
-                    from load import Program
-
-                    with Program("source", server.port, *drip) as slow:
-                        time.sleep(1.5)
-                        if not slow.running:
-                            raise LoadError(f"{server.name} does not bear {self.slow} slow senders")
-                        case = f"beside {self.slow} slow senders"
-                        course.attempt(self.name, case, server.name, lambda: self.once(course, server))  # noqa: B023
-                    time.sleep(0.5)
-
-    def once(self, course: Course, server: Server) -> Sample:
-        options = ["--sessions", 20, "--reuse"]
-        warm = run_program("source", 120, server.port, "--messages", 200, *options)
-        messages = int(max(200, warm["messages"] / warm["seconds"] * course.extent.seconds))
-        meter = Meter(server)
-        found = run_program("source", 120, server.port, "--messages", messages, *options)
-        sample = meter.read(messages)
-        server.sent += warm["messages"] + found["messages"]
-        sample.figures |= {name: found[name] for name in ("p99", "longest")}
-        sample.figures["rate"] = messages / found["seconds"]
-        return verified(server, sample)

@@ -7,6 +7,7 @@ Does not live here: relaying with an empty queue (relay.py), by which draining i
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from course import Column, Course, Workload, timed
 from load import Load, LoadError, Sink, free_port
@@ -23,11 +24,12 @@ class Deep(Workload):
     name = "deep"
     title = "Deep queue, next hop down"
     method = (
-        "smtp-source fills the queue with messages of 1 KB over 20 sessions; the next hop refuses connections. Then, round "
-        "by round: stop, start (until the greeting), the queue's summary as a postmaster asks for it (the command's "
-        "whole time), bursts of 10 KB messages in turn with a server whose queue is empty and whose next hop is down as "
-        "well. Then smtp-sink takes the next hop's place, everything is told to go now, and draining is watched for "
-        "{drain:g} s. Relay: 1 KB messages through an empty queue. Nothing is missing: arrived + still queued >= sent."
+        "smtp-source fills the queue with messages of 1 KB over 20 sessions; the next hop refuses connections. "
+        "Then, round by round: stop, start (until the greeting), the queue's summary as a postmaster asks for it "
+        "(the command's whole time), bursts of 10 KB messages in turn with a server whose queue is empty and "
+        "whose next hop is down as well. Then smtp-sink takes the next hop's place, everything is told to go now, "
+        "and draining is watched for {drain:g} s. Relay: 1 KB messages through an empty queue. Nothing is "
+        "missing: arrived + still queued >= sent."
     )
     columns = (
         Column("depth", "messages"),
@@ -49,7 +51,7 @@ class Deep(Workload):
         for peer in peers:
             depth = course.extent.depth if peer.name.startswith("glasspost") else course.extent.depth // 10
             case = f"{course.extent.depth:,} (a peer: a tenth)"
-            course.attempt(self.name, case, peer.name, lambda: self.once(course, peer, depth))  # noqa: B023
+            course.attempt(self.name, case, peer.name, partial(self.once, course, peer, depth))
 
     def once(self, course: Course, peer: type[Server], depth: int) -> Sample:
         relay = self._relay(course, peer)
@@ -94,16 +96,15 @@ class Deep(Workload):
 
     def _drain(self, deep: Server, port: int, sample: Sample) -> dict[str, float]:
         """From the first arrival on, for a while or until all is gone."""
-        with deep, Peak(deep) as peak:
-            with Sink(deep.directory, port) as sink:
-                deep.deliver_now()
-                if not reached(lambda: sink.count > 0, 120):
-                    raise LoadError("nothing was delivered within 120 s of telling it to")
-                meter, first = Meter(deep), sink.count
-                reached(lambda: sink.count >= deep.sent, _DRAIN_SECONDS)
-                rate = (sink.count - first) / meter.elapsed()
-                deep.stop()
-                arrived = sink.count
+        with deep, Peak(deep) as peak, Sink(deep.directory, port) as sink:
+            deep.deliver_now()
+            if not reached(lambda: sink.count > 0, 120):
+                raise LoadError("nothing was delivered within 120 s of telling it to")
+            meter, first = Meter(deep), sink.count
+            reached(lambda: sink.count >= deep.sent, _DRAIN_SECONDS)
+            rate = (sink.count - first) / meter.elapsed()
+            deep.stop()
+            arrived = sink.count
         left = deep.stored()
         if arrived + left < deep.sent or not arrived:
             sample.fault = f"sent {deep.sent}, arrived {arrived}, still queued {left}"

@@ -7,6 +7,7 @@ Does not live here: opening and holding them (idle.py beside run.py), sessions t
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from course import Column, Course, Workload
 from idle import IdleSessions
@@ -21,9 +22,9 @@ class Idle(Workload):
     name = "idle"
     title = "Idle sessions"
     method = (
-        "Sessions say EHLO (over TLS: EHLO, STARTTLS, EHLO) and then nothing. PSS of all the server's processes before "
-        "and under them; kernel memory is not in it. Every session is held, and the server greets one more. "
-        "One measurement each."
+        "Sessions say EHLO (over TLS: EHLO, STARTTLS, EHLO) and then nothing. PSS of all the server's processes "
+        "before and under them; kernel memory is not in it. Every session is held, and the server greets one "
+        "more. One measurement each."
     )
     columns = (
         Column("kib", "KiB/session", 1),
@@ -41,7 +42,7 @@ class Idle(Workload):
                 if not secure or TLS in peer.does:
                     sessions = course.extent.sessions // _FEWER.get(peer.name, 1)
                     case = "TLS" if secure else "plain"
-                    course.attempt(self.name, case, peer.name, lambda: self.once(course, peer, sessions, secure))  # noqa: B023
+                    course.attempt(self.name, case, peer.name, partial(self.once, course, peer, sessions, secure))
 
     def once(self, course: Course, peer: type[Server], sessions: int, secure: bool) -> Sample:
         setup = Setup(sessions=sessions, identity=course.identity() if secure else None)

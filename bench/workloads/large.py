@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from course import Column, Course, Workload
 from load import Load, LoadError, Program, Sink, finish, free_port, run_program
@@ -25,11 +26,11 @@ class Large(Workload):
     name = "large"
     title = "Messages of 50 MB"
     method = (
-        "Four at a time: into the queue, out of it to smtp-sink, and out of four mailboxes over POP3. Meanwhile two "
-        "sessions of programs/probe.py wait for replies, one to NOOP, one to small messages. Memory: PSS of all the "
-        "server's processes at its highest, looked at a hundred times a second, over what it was before, divided by four. "
-        "Nothing large: what the probes find without any of it, the machine's own hiccups. "
-        "All arrived, octets fetched = octets announced."
+        "Four at a time: into the queue, out of it to smtp-sink, and out of four mailboxes over POP3. Meanwhile "
+        "two sessions of programs/probe.py wait for replies, one to NOOP, one to small messages. Memory: PSS of "
+        "all the server's processes at its highest, looked at a hundred times a second, over what it was before, "
+        "divided by four. Nothing large: what the probes find without any of it, the machine's own hiccups. All "
+        "arrived, octets fetched = octets announced."
     )
     columns = (
         Column("memory", "MiB more, each", 1),
@@ -47,16 +48,16 @@ class Large(Workload):
                     self._in_and_out(course, peer)
             for peer in peers:
                 if LOCAL in peer.does:
-                    course.attempt(self.name, "over POP3", peer.name, lambda: self._pop3(course, peer))  # noqa: B023
+                    course.attempt(self.name, "over POP3", peer.name, partial(self._pop3, course, peer))
 
     def _in_and_out(self, course: Course, peer: type[Server]) -> None:
         hop = free_port()
         with peer(course.place(peer), Setup(RELAY, target=hop)) as server:
             finish(Load(20, 10_240, 5, True).start(server.port), 60)
             server.sent = 20
-            course.attempt(self.name, "nothing large", peer.name, lambda: self._nothing(server))
-            course.attempt(self.name, "in", peer.name, lambda: self._in(server))
-            course.attempt(self.name, "out", peer.name, lambda: self._out(course, server, hop))
+            course.attempt(self.name, "nothing large", peer.name, partial(self._nothing, server))
+            course.attempt(self.name, "in", peer.name, partial(self._in, server))
+            course.attempt(self.name, "out", peer.name, partial(self._out, course, server, hop))
 
     def _nothing(self, server: Server) -> Sample:
         """What the probes find where nothing is in their way: the machine's own part in a wait."""

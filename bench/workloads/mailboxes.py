@@ -7,6 +7,7 @@ Does not live here: mail for elsewhere (relay.py).
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from course import Column, Course, Workload
 from load import Load, LoadError, finish, run_program
@@ -19,10 +20,11 @@ class Local(Workload):
     name = "local"
     title = "Into mailboxes, then all fetched over POP3"
     method = (
-        "{boxes} smtp-source at once send {messages} messages of 10 KB to {boxes} mailboxes; when all are in them, "
-        "{boxes} POP3 sessions at once (programs/reader.py) fetch and delete everything. The clock runs from the first "
-        "connection to the last QUIT. Sent = fetched, octets fetched = octets announced, mailboxes empty. Postfix "
-        "delivers by virtual(8) into Maildirs, Dovecot serves them; passwords cost the same on both sides."
+        "{boxes} smtp-source at once send {messages} messages of 10 KB to {boxes} mailboxes; when all are in "
+        "them, {boxes} POP3 sessions at once (programs/reader.py) fetch and delete everything. The clock runs "
+        "from the first connection to the last QUIT. Sent = fetched, octets fetched = octets announced, mailboxes "
+        "empty. Postfix delivers by virtual(8) into Maildirs, Dovecot serves them; passwords cost the same on "
+        "both sides."
     )
     columns = (
         Column("rate", "messages/s"),
@@ -38,13 +40,13 @@ class Local(Workload):
 
     def run(self, course: Course, peers: list[type[Server]]) -> None:
         messages = course.extent.messages // self.boxes * self.boxes
-        with course.servers(peers, Setup(LOCAL, boxes=self.boxes)) as servers:
+        with course.servers(self.name, peers, Setup(LOCAL, boxes=self.boxes)) as servers:
             for server in servers:
-                course.attempt("warm-up", "local", server.name, lambda: self.once(server, self.boxes * 10))  # noqa: B023
+                course.attempt("warm-up", "local", server.name, partial(self.once, server, self.boxes * 10))
             course.found.pop("warm-up", None)
             for _ in course.rounds:
                 for server in servers:
-                    course.attempt(self.name, "10 KB", server.name, lambda: self.once(server, messages))  # noqa: B023
+                    course.attempt(self.name, "10 KB", server.name, partial(self.once, server, messages))
 
     def once(self, server: Server, messages: int) -> Sample:
         meter = Meter(server)
@@ -73,9 +75,9 @@ class Fetch(Workload):
     name = "pop3"
     title = "POP3: a mailbox of 10,000 messages"
     method = (
-        "One session signs in, asks STAT and retrieves {box} messages of 10 KB one by one, deleting none. The mailbox was "
-        "filled over SMTP and fetched once before. Open: from connecting to the answer to STAT. All fetched, octets = "
-        "octets announced."
+        "One session signs in, asks STAT and retrieves {box} messages of 10 KB one by one, deleting none. The "
+        "mailbox was filled over SMTP and fetched once before. Open: from connecting to the answer to STAT. All "
+        "fetched, octets = octets announced."
     )
     columns = (
         Column("rate", "messages/s"),
@@ -89,7 +91,7 @@ class Fetch(Workload):
 
     def run(self, course: Course, peers: list[type[Server]]) -> None:
         messages = course.extent.box
-        with course.servers(peers, Setup(LOCAL, boxes=1)) as servers:
+        with course.servers(self.name, peers, Setup(LOCAL, boxes=1)) as servers:
             for server in servers:
                 finish(Load(messages, 10_240, 20, True).start(server.port, box(1)), LIMIT)
                 if not reached(server.at_rest, LIMIT):
@@ -97,7 +99,7 @@ class Fetch(Workload):
                 run_program("reader", LIMIT, server.pop3_port)
             for _ in course.rounds:
                 for server in servers:
-                    course.attempt(self.name, "10 KB", server.name, lambda: self.once(server, messages))  # noqa: B023
+                    course.attempt(self.name, "10 KB", server.name, partial(self.once, server, messages))
 
     def once(self, server: Server, messages: int) -> Sample:
         time.sleep(0.3)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from course import RATES, Column, Course, Workload
 from load import Ledger, Load, LoadError, Sink, finish, run_program
@@ -21,9 +22,9 @@ class Relay(Workload):
     name = "relay"
     title = "Relay"
     method = (
-        "smtp-source sends {messages} messages of 10 KB over 20 sessions, reused; the server stores them and passes them "
-        "on to smtp-sink. The clock runs from the first connection to the last arrival. Sent = arrived, queue empty. "
-        "Exim, OpenSMTPD and Haraka get a part of the messages: {shares}."
+        "smtp-source sends {messages} messages of 10 KB over 20 sessions, reused; the server stores them and "
+        "passes them on to smtp-sink. The clock runs from the first connection to the last arrival. Sent = "
+        "arrived, queue empty. Exim, OpenSMTPD and Haraka get a part of the messages: {shares}."
     )
     columns = (*RATES, Column("accepted", "accepted after s", 2))
     peers = ("glasspost", "postfix", "exim", "opensmtpd")
@@ -34,7 +35,7 @@ class Relay(Workload):
             for peer in peers:
                 if number and peer.share < 0.5:
                     continue  # tens of seconds each, and far off: once is enough
-                course.attempt(self.name, "10 KB, 20 sessions, reuse", peer.name, lambda: self.once(course, peer))  # noqa: B023
+                course.attempt(self.name, "10 KB, 20 sessions, reuse", peer.name, partial(self.once, course, peer))
 
     def once(self, course: Course, peer: type[Server]) -> Sample:
         messages = int(course.extent.messages * peer.share)
@@ -97,10 +98,11 @@ class FanOut(Workload):
     name = "fanout"
     title = "One message, 1,000 recipients, 50 domains"
     method = (
-        "programs/source.py sends {fanout} messages over 4 sessions, each to 1,000 recipients of 50 domains. Every domain "
-        "has a next hop with an address of its own (127.0.1.N, by smarthost and by transport map: no DNS on either "
-        "side); programs/ledger.py is behind all of them and counts recipients. The clock runs from the first connection "
-        "to the last recipient. Each recipient got each message exactly once, queue empty. Per 1000: recipients."
+        "programs/source.py sends {fanout} messages over 4 sessions, each to 1,000 recipients of 50 domains. "
+        "Every domain has a next hop with an address of its own (127.0.1.N, by smarthost and by transport map: no "
+        "DNS on either side); programs/ledger.py is behind all of them and counts recipients. The clock runs from "
+        "the first connection to the last recipient. Each recipient got each message exactly once, queue empty. "
+        "Per 1000: recipients."
     )
     columns = (
         Column("rate", "recipients/s"),
@@ -117,7 +119,7 @@ class FanOut(Workload):
         messages = max(2, course.extent.messages // 250)
         for _ in course.rounds:
             for peer in peers:
-                course.attempt(self.name, "10 KB", peer.name, lambda: self.once(course, peer, messages))  # noqa: B023
+                course.attempt(self.name, "10 KB", peer.name, partial(self.once, course, peer, messages))
 
     def once(self, course: Course, peer: type[Server], messages: int) -> Sample:
         place = course.place(peer)

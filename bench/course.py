@@ -140,7 +140,7 @@ class Course:
     def burst(self, server: Server, load: Load) -> Load:
         """The load with as many messages as fill `extent.seconds`, after a warm-up by which that is judged. The
         warm-up grows until it takes long enough to tell something."""
-        least = max(20, 2 * load.sessions) if load.size < 1_000_000 else 2 * load.sessions
+        least = max(20, 2 * load.sessions) if load.size < 1_000_000 else load.sessions
         count, seconds = least, 0.0
         while True:
             seconds = timed(server, load.with_messages(count))

@@ -41,14 +41,17 @@ class IdleSessions:
 
     def _open(self, number: int) -> socket.socket:
         session = socket.create_connection(("127.0.0.1", self._port), 60)
-        _hear(session, b"220")
-        _say(session, b"EHLO client.test\r\n", b"250")
-        if self._context is None:
-            return session
-        _say(session, b"STARTTLS\r\n", b"220")
-        secure = self._context.wrap_socket(session, server_hostname="bench.test")
-        _say(secure, b"EHLO client.test\r\n", b"250")
-        return secure
+        try:
+            _hear(session, b"220")
+            _say(session, b"EHLO client.test\r\n", b"250")
+            if self._context is not None:
+                _say(session, b"STARTTLS\r\n", b"220")
+                session = self._context.wrap_socket(session, server_hostname="bench.test")
+                _say(session, b"EHLO client.test\r\n", b"250")
+        except BaseException:
+            session.close()
+            raise
+        return session
 
 
 def _say(session: socket.socket, command: bytes, code: bytes) -> None:

@@ -87,18 +87,29 @@ class Sink:
     def __init__(self, directory: Path, port: int = 0) -> None:
         self.port = port or free_port()
         self._log = directory / f"target-{self.port}.log"
-        self._tree = Tree(sink_argv(self.port), self._log)
+        self._tree: Tree | None = None
 
     def __enter__(self) -> Sink:
-        wait_for_greeting(self.port, 10)
+        self._tree = Tree(sink_argv(self.port), self._log)
+        _wait_for_hop(self.port, self._tree)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        assert self._tree is not None
         self._tree.stop()
 
     @property
     def count(self) -> int:
         return sink_count(self._log)
+
+
+def _wait_for_hop(port: int, tree: Tree) -> None:
+    """Until a next hop of ours greets. One that does not is stopped: no `with` block would end it."""
+    try:
+        wait_for_greeting(port, 20)
+    except BaseException:
+        tree.stop()
+        raise
 
 
 def wait_for_greeting(port: int, seconds: float, greeting: bytes = b"220") -> None:
@@ -177,15 +188,18 @@ class Ledger:
     def __init__(self, directory: Path) -> None:
         self.port = free_port()
         self._book = directory / f"ledger-{self.port}.txt"
-        self._book.write_text("0 0 0 0")
-        self._program = Program("ledger", self.port, self._book)
+        self._log = directory / f"ledger-{self.port}.log"
+        self._tree: Tree | None = None
 
     def __enter__(self) -> Ledger:
-        wait_for_greeting(self.port, 10)
+        program = str(_HERE / "programs" / "ledger.py")
+        self._tree = Tree([python(), program, str(self.port), str(self._book)], self._log)
+        _wait_for_hop(self.port, self._tree)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        self._program.__exit__(kind, error, trace)
+        assert self._tree is not None
+        self._tree.stop()
 
     def counts(self) -> tuple[int, int, int, int]:
         """(transactions, recipients in them, different ones among these, how often the most frequent one came)."""

@@ -161,7 +161,7 @@ def test_a_row_says_what_it_is_and_where_that_is_written(row) -> None:
 
 
 def test_help_lists_every_verb_on_a_line_of_its_own() -> None:
-    lines = help_overview().split("\n")[1:-1]
+    lines = help_overview(lambda verb: True).split("\n")[1:-1]
     assert [line.split()[0] for line in lines] == list(TABLE)
 
 

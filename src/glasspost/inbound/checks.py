@@ -11,7 +11,7 @@ import ssl
 
 from glasspost.errors import StoreFull
 from glasspost.mail import reply as say
-from glasspost.mail.message import received_header, scan_headers
+from glasspost.mail.message import HeaderScan, received_header
 from glasspost.mail.reply import Reply
 from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.storage.bodies import Draft
@@ -20,9 +20,9 @@ from glasspost.storage.spooled import Intake
 HEADER_LIMIT = 65_536  # octets of a message in which its header is looked for
 
 
-def judge_message(opening: bytes, max_received: int) -> Reply | None:
-    """Why a message is refused after all; None where it is not. `opening`: its first octets."""
-    if scan_headers(opening).received >= max_received:
+def judge_message(scan: HeaderScan, max_received: int) -> Reply | None:
+    """Why a message is refused after all; None where it is not. `scan`: what its first octets say."""
+    if scan.received >= max_received:
         return say.MAIL_LOOP.saying(hops=max_received)
     return None
 

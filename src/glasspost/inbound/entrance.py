@@ -36,6 +36,12 @@ class InboundSettings:
     max_received: int = 100
     cleartext_auth: str = "loopback"  # "loopback", "never", "always"
 
+    def offer_to(self, ip: str) -> ServerSettings:
+        """The listener's offer; where signing in in the clear depends on the address, as it is for this one."""
+        if self.cleartext_auth == "loopback" and self.offer.mechanisms:
+            return self.offer.in_the_clear(ip.startswith("127.") or ip in ("::1", "::ffff:127.0.0.1"))
+        return self.offer
+
 
 @dataclass(slots=True)
 class Entrance:

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Coroutine
 
 from glasspost.inbound.checks import HEADER_LIMIT, judge_message, store_refusal, tls_words, traced_intake
+from glasspost.inbound.endings import how_it_ended, report
 from glasspost.inbound.entrance import Entrance
 from glasspost.inbound.policy import Client, Destinations
 from glasspost.mail import reply as say
+from glasspost.mail.message import scan_headers
 from glasspost.mail.reply import Reply
 from glasspost.net.connection import Connection
 from glasspost.protocol import smtp_events as events
 from glasspost.protocol.smtp_events import Body, BodyEnded, Data, Mail, Rcpt
-from glasspost.protocol.smtp_offer import ServerSettings
 from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.protocol.smtp_table import State
 from glasspost.storage.bodies import Draft
@@ -36,18 +38,9 @@ class SmtpSession(Connection):
     """One connection of one client."""
 
     __slots__ = (
-        "_admitted",
-        "_client",
-        "_core",
-        "_destinations",
-        "_draft",
-        "_early",
-        "_entrance",
-        "_peer_ended",
-        "_recording",
-        "_stopping",
-        "_task",
-    )
+        "_admitted", "_client", "_core", "_destinations", "_draft", "_early", "_end", "_entrance", "_peer_ended",
+        "_recording", "_stopping", "_task",
+    )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, entrance: Entrance) -> None:
         super().__init__(loop)
@@ -62,6 +55,7 @@ class SmtpSession(Connection):
         self._stopping = False
         self._peer_ended = False
         self._early = b""
+        self._end = ""  # how the visit ended, where what was said does not tell
 
     # --- the connection's life --------------------------------------------------------------------------------
 
@@ -74,7 +68,7 @@ class SmtpSession(Connection):
         recording = entrance.transcripts.open("smtp-in", f"{local[0]}:{local[1]}", peer)
         self._recording = recording
         tls = self.tls
-        core = self._core = SmtpServer(self._offer_to(ip), recording, recording.id, tls=tls is not None)
+        core = self._core = SmtpServer(entrance.settings.offer_to(ip), recording, recording.id, tls=tls is not None)
         if tls is not None:
             recording.note(f"TLS from the start: {tls_words(tls)}")
         refusal = entrance.limits.admit(ip)
@@ -91,12 +85,11 @@ class SmtpSession(Connection):
         self._flush()
         self.set_deadline(entrance.settings.greeting_timeout)
 
-    def _offer_to(self, ip: str) -> ServerSettings:
-        """The listener's offer; where signing in in the clear depends on the address, as it is for this one."""
-        settings = self._entrance.settings
-        if settings.cleartext_auth == "loopback" and settings.offer.mechanisms:
-            return settings.offer.in_the_clear(ip.startswith("127.") or ip in ("::1", "::ffff:127.0.0.1"))
-        return settings.offer
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.received(data)
+        except Exception as error:
+            self._broke(error)
 
     def received(self, data: bytes) -> None:
         core = self._core
@@ -107,6 +100,7 @@ class SmtpSession(Connection):
             return
         core.receive(data)
         if core.state is State.CLOSED:  # nothing may come between the STARTTLS reply and TLS (DESIGN law 6)
+            self._end = "octets came between STARTTLS and TLS" if self.is_open else self._end
             self.abort()
             return
         if core.owes:
@@ -114,6 +108,8 @@ class SmtpSession(Connection):
                 self.pause()
             return
         self._run()
+
+    data_received = received  # with nothing between the loop and us
 
     def peer_ended(self) -> bool:
         """A client that sends everything and shuts its side still gets its answers."""
@@ -130,7 +126,7 @@ class SmtpSession(Connection):
         if self._draft is not None and not (self._core is not None and self._core.owes):
             self._draft.discard()  # where an answer is owed the commit is under way, and keeps what it accepted
         if self._recording is not None:
-            self._recording.close(f"the connection was lost: {error}" if error else "")
+            self._recording.close(self._end or how_it_ended(self._core, error))
         self._core = None
 
     def deadline_passed(self) -> None:
@@ -138,6 +134,7 @@ class SmtpSession(Connection):
         if core is None or core.owes:
             self.set_deadline(self._entrance.settings.command_timeout)
             return
+        self._end = "timed out in the middle of a message" if core.in_message else "timed out"
         self._leave(say.TOO_SLOW)
 
     def stop(self) -> None:
@@ -145,16 +142,31 @@ class SmtpSession(Connection):
         self._stopping = True
         core = self._core
         if core is not None and core.envelope is None and not core.owes and not self.upgrading:
-            self._leave(say.CLOSING.saying(hostname=self._entrance.settings.offer.hostname))
+            self._leave(say.CLOSING)
 
     def _leave(self, reply: Reply) -> None:
         """Say a last word and close."""
         if self._core is not None:
-            if "{hostname}" in reply.text:
-                reply = reply.saying(hostname=self._entrance.settings.offer.hostname)
-            self._core.close(reply)
+            self._core.close(reply.saying(hostname=self._entrance.settings.offer.hostname))
             self._flush()
         self.hang_up()
+
+    def _broke(self, error: Exception) -> None:
+        """A bug of ours: its place goes on record, and the client is told before the line is cut."""
+        self._end = f"a bug of ours: {report(error, self._recording.id if self._recording else '')}"
+        if self.upgrading:
+            self.abort()
+        else:
+            self._leave(say.OUT_OF_ORDER)
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        """A task of this session: what breaks in it breaks the session, not more."""
+        self._task = self.loop.create_task(work)
+        self._task.add_done_callback(self._look_after)
+
+    def _look_after(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._broke(error)
 
     def _flush(self) -> None:
         assert self._core is not None
@@ -169,6 +181,7 @@ class SmtpSession(Connection):
         core = self._core
         assert core is not None
         while (event := core.next_event()) is not None:
+            kind = type(event)  # the events of every message, without asking for each whether it is one of the others
             if isinstance(event, Body):
                 assert self._draft is not None
                 self._draft.add(event.data)
@@ -178,7 +191,7 @@ class SmtpSession(Connection):
                 core.answer(self._noted(self._entrance.policy.judge_sender(self._client, event.envelope)))
                 self._destinations = Destinations()
                 self._draft = self._entrance.spool.new_draft(self._go_on_reading)
-            elif isinstance(event, Data):
+            elif kind is Data:
                 core.answer(say.GO_AHEAD)
             elif isinstance(event, BodyEnded):
                 self._end_of_message(event)
@@ -218,7 +231,7 @@ class SmtpSession(Connection):
             case events.Expand():
                 core.answer(self._noted(self._entrance.policy.expand(event.text)))
             case events.SignIn():
-                self._task = self.loop.create_task(self._sign_in(event))
+                self._begin(self._sign_in(event))
             case events.StartTls():
                 return self._begin_tls()
             case events.Left():
@@ -267,7 +280,10 @@ class SmtpSession(Connection):
         assert destinations is not None
         entrance = self._entrance
         settings = entrance.settings
-        refusal = judge_message(draft.opening(HEADER_LIMIT), settings.max_received)
+        scan = scan_headers(draft.opening(HEADER_LIMIT))
+        if self._recording is not None:
+            self._recording.header(scan)
+        refusal = judge_message(scan, settings.max_received)
         if (
             refusal is None
             and destinations.deposits
@@ -315,12 +331,15 @@ class SmtpSession(Connection):
             return  # the client is gone; what was accepted is delivered all the same
         self._draft = None
         self._destinations = None
-        core.answer(reply)
-        self.resume()
-        if self._stopping:
-            self._leave(say.CLOSING)  # before what may have been sent ahead begins another transaction
-        else:
-            self._run()
+        try:
+            core.answer(reply)
+            self.resume()
+            if self._stopping:
+                self._leave(say.CLOSING)  # before what may have been sent ahead begins another transaction
+            else:
+                self._run()
+        except Exception as fault:
+            self._broke(fault)
 
     # --- TLS and signing in -----------------------------------------------------------------------------------
 
@@ -336,7 +355,7 @@ class SmtpSession(Connection):
         core.answer(say.TLS_READY)
         self._flush()
         self.set_deadline(60)
-        self._task = self.loop.create_task(self._secure(context))
+        self._begin(self._secure(context))
         return False
 
     async def _secure(self, context: ssl.SSLContext) -> None:
@@ -345,6 +364,7 @@ class SmtpSession(Connection):
             await self.start_tls(context, server_side=True)
         except (OSError, ssl.SSLError, TimeoutError) as error:
             self._recording.note(f"TLS failed: {error}")
+            self._end = "TLS failed"
             self.abort()
             return
         core = self._core
@@ -375,7 +395,9 @@ class SmtpSession(Connection):
             return
         self._task = None
         self._client.account = account
-        self._recording.note(f"signed in as {account.address}" if account else "sign-in refused")
+        known = self._entrance.directory.known_name
+        fate = f"signed in as {account.address}" if account else f"sign-in refused for {known(credentials.username)}"
+        self._recording.note(fate)
         core.answer(self._noted(reply))
         self.resume()
         self._run()

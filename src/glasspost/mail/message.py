@@ -116,7 +116,7 @@ def return_path_header(path: Address | None) -> bytes:
 # so that garbage costs one pass. LF alone is tolerated as a line end here: this is reading, not relaying.
 _FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:.*+\n(?:[ \t].*+\n)*+)*+")
 _VALUE = re.compile(rb".*+(?:\n[ \t].*+)*+")
-_LOOKED_FOR = re.compile(rb"\n(?:received|message-id|subject|date|from):")
+_LOOKED_FOR = re.compile(rb"\n(?:received|message-id|subject|date|from|to):")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
@@ -124,7 +124,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 class HeaderScan(NamedTuple):
     """What one look at the beginning of a message found.
 
-    `message_id` and `subject` are raw values, unfolded; `header_text` makes them readable. `ended` is true where the
+    `message_id`, `subject`, `author` (From) and `addressees` (To) are raw values, unfolded; `header_text` makes them
+    readable. `ended` is true where the
     end of the header section was seen; `body_at` is the offset of what follows it (behind the blank line, if there is
     one), or of the end of what could be read. `separated` is false where the header does not end in a blank line:
     then whoever puts a header on a message without any (`body_at == 0`) must add that line.
@@ -138,6 +139,8 @@ class HeaderScan(NamedTuple):
     ended: bool
     separated: bool
     body_at: int
+    author: bytes = b""
+    addressees: bytes = b""
 
 
 def scan_headers(head: bytes) -> HeaderScan:
@@ -169,6 +172,8 @@ def scan_headers(head: bytes) -> HeaderScan:
         ended,
         separated,
         body_at,
+        _value_from(head, seen[b"\nfrom:"]) if b"\nfrom:" in seen else b"",
+        _value_from(head, seen[b"\nto:"]) if b"\nto:" in seen else b"",
     )
 
 

@@ -9,7 +9,11 @@ smuggling works). A lone LF or CR is content, and cannot be a part of the end.
 
 from __future__ import annotations
 
+import re
+
 _END = b"\r\n.\r\n"
+# A dot at the beginning of a line. As a pattern, because its search skips to each CR, which `bytes.find` does not.
+_DOT = re.compile(rb"\r\n\.")
 
 
 class DotReader:
@@ -29,7 +33,8 @@ class DotReader:
         """The next piece. Returns (content, None) while the body goes on, (content, rest) once it has ended;
         `rest` are the octets behind the end."""
         data = self._held + data
-        end = data.find(_END)
+        dot = _DOT.search(data)
+        end = -1 if dot is None else data.find(_END, dot.start())
         if end >= 0:
             rest: bytes | None = data[end + 5 :]
             data = data[: end + 2]  # the line end in front of the dot belongs to the content
@@ -39,7 +44,7 @@ class DotReader:
             keep = _tail(data)
             self._held = data[len(data) - keep :]
             data = data[: len(data) - keep]
-        if b"\r\n." in data:
+        if dot is not None and dot.end() <= len(data):
             # A dot behind a line end is there for transparency only: the end has been ruled out, take it off.
             data = data.replace(b"\r\n.", b"\r\n")
         if self._first and len(data) >= 2:

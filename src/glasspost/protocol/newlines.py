@@ -8,34 +8,33 @@ unstuffing, so a mended line can never have been an end: it is content, and is s
 from __future__ import annotations
 
 import re
-
-_ALL_BUT_NEWLINES = bytes(octet for octet in range(256) if octet not in b"\r\n")
+from io import IncrementalNewlineDecoder
 
 
 class NewlineWatch:
-    """Sees whether a CR or LF stood alone anywhere in a content that comes in pieces of any size."""
+    """Sees whether a CR or LF stood alone anywhere in a content that comes in pieces of any size.
 
-    __slots__ = ("_after_cr", "bare")
+    The standard library's newline decoder keeps account of the kinds of line ends it meets, in one walk in C, also
+    across the seams of pieces: CRLF must stay the only kind.
+    """
+
+    __slots__ = ("_kinds",)
 
     def __init__(self) -> None:
-        self._after_cr = False  # the last octet was a CR: it needs its LF at once
-        self.bare = False
+        self._kinds = IncrementalNewlineDecoder(None, translate=False)
 
     def look(self, data: bytes) -> None:
-        """The next piece. Two walks in C and no loop: every CR and every LF must be half of a pair."""
-        if self.bare or not data:
-            return
-        halves = len(data.translate(None, _ALL_BUT_NEWLINES))
-        pairs = data.count(b"\r\n")
-        if self._after_cr:
-            halves += 1
-            pairs += data[0] == 10
-        self._after_cr = data[-1] == 13
-        self.bare = halves - self._after_cr != 2 * pairs
+        """The next piece."""
+        self._kinds.decode(data.decode("latin-1"))
 
     def end(self) -> None:
         """No more pieces: a CR that still waits for its LF stood alone."""
-        self.bare = self.bare or self._after_cr
+        self._kinds.decode("", final=True)
+
+    @property
+    def bare(self) -> bool:
+        """Whether one was seen so far. A CR at the end of a piece is decided by the next, or by `end`."""
+        return self._kinds.newlines not in (None, "\r\n")
 
 
 _LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n")

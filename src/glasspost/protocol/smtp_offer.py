@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+OPTIONAL = frozenset(("AUTH", "STARTTLS"))  # verbs of the table that a listener may not offer
+
 
 @dataclass(slots=True)
 class ServerSettings:

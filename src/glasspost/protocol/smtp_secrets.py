@@ -15,6 +15,7 @@ from glasspost.protocol.smtp_table import TABLE, nearest
 MASK = b"[masked]"
 
 _VERBS = frozenset(verb.encode() for verb in TABLE) - {b"AUTH"}
+_PLAIN = frozenset((b"MAIL ", b"RCPT ", b"DATA", b"EHLO "))  # most lines: no secret in them, no second look
 # What may stand behind AUTH as it is. Anything else may be a response whose mechanism was forgotten.
 _MECHANISM = re.compile(
     rb"PLAIN|LOGIN|EXTERNAL|ANONYMOUS|NTLM|GSSAPI|XOAUTH2|OAUTHBEARER|CRAM-MD5|DIGEST-MD5"
@@ -32,6 +33,8 @@ def public_line(line: bytes, *, signing_in: bool, secret_may_follow: bool = Fals
     `secret_may_follow`: somebody tried to sign in, so a line that is no command is likely to be a password."""
     if signing_in:
         return line if line == b"*" else MASK
+    if line[:5] in _PLAIN:
+        return line
     word, blank, rest = line.partition(b" ")
     verb = word.upper()
     if verb in _VERBS:

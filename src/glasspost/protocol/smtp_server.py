@@ -5,18 +5,15 @@
         ...                                  # an event that asks is followed by core.answer(reply)
     send(core.take_output())
 
-Lives here: order and syntax of commands, what the extensions add to them, cutting the body out of the stream.
-Does not live here: signing in (smtp_sign_in.py), who may send what to whom (inbound/policy.py), storing
-(inbound/session.py), sockets and clocks.
+Lives here: the order of commands, what a positive answer leads to, cutting the body out of the stream.
+Does not live here: what each verb says (smtp_verbs.py), signing in (smtp_sign_in.py), who may send what to whom
+(inbound/policy.py), storing (inbound/session.py), sockets and clocks.
 
 While an answer is owed no further line is parsed, so the replies to a pipelined group come in order and leave in one
 write (RFC 2920 §3.2). Which verb may come when is in smtp_table.py, and only there.
 """
 
 from __future__ import annotations
-
-import re
-from collections.abc import Callable
 
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import BodyType, Envelope
@@ -29,24 +26,19 @@ from glasspost.protocol.smtp_events import (
     BodyEnded,
     Data,
     Event,
-    Expand,
     Forgotten,
     Hello,
-    Left,
     Mail,
     Rcpt,
     SignIn,
     StartTls,
-    Verify,
 )
 from glasspost.protocol.smtp_incoming import Incoming, Mark
-from glasspost.protocol.smtp_offer import ServerSettings, keywords
-from glasspost.protocol.smtp_parameters import read_mail, read_rcpt
+from glasspost.protocol.smtp_offer import OPTIONAL, ServerSettings, keywords
 from glasspost.protocol.smtp_secrets import public_line
 from glasspost.protocol.smtp_sign_in import Introduction
-from glasspost.protocol.smtp_table import TABLE, State, advice, help_overview, help_page, nearest
-
-_BDAT = re.compile(r"([0-9]{1,12})( +LAST)?", re.IGNORECASE | re.ASCII)
+from glasspost.protocol.smtp_table import TABLE, State, advice, nearest
+from glasspost.protocol.smtp_verbs import HEAR
 
 
 class SmtpServer:
@@ -68,7 +60,7 @@ class SmtpServer:
         self._owed: Event | None = None
         self._refused_recipients = False
         self._upgrading = False
-        self._introduction = Introduction(settings)
+        self.introduction = Introduction(settings)
         self._incoming: Incoming | None = None
         self._flowing = False  # octets of a message come next, not a line
 
@@ -124,7 +116,7 @@ class SmtpServer:
         if reply.code >= 400:
             if isinstance(event, Rcpt):
                 self._refused_recipients = True
-            self._refuse(reply, count=isinstance(event, SignIn) or reply.code in (502, 503))
+            self.refuse(reply, count=isinstance(event, SignIn) or reply.code in (502, 503))
             return
         if isinstance(event, Rcpt):
             assert self.envelope is not None
@@ -140,7 +132,7 @@ class SmtpServer:
             return
         elif isinstance(event, SignIn):
             self.signed_in = True
-            self._introduction.forget()
+            self.introduction.forget()
         elif isinstance(event, StartTls):
             self._upgrading = True
         then = TABLE[event.verb].then
@@ -157,13 +149,13 @@ class SmtpServer:
         self.extended = False
         self.hello = ""
         self.signed_in = False
-        self._introduction.forget()
+        self.introduction.forget()
         self._forget()
         self.chat = Chat(self.chat.tap, self.chat.line_limit, self._public)
 
     def close(self, reply: Reply) -> None:
         """Say a last reply and hear nothing more: time-outs, shutdown, too many errors."""
-        self._refuse(reply, count=False)
+        self.refuse(reply, count=False)
         self.state = State.CLOSED
 
     # --- commands ---------------------------------------------------------------------------------------------
@@ -172,143 +164,51 @@ class SmtpServer:
         """One line of the client's: look the verb up, check its place, then its argument."""
         if isinstance(line, LineFault):
             if self.state is State.SIGNING_IN:
-                self._introduction.call_off()
+                self.introduction.call_off()
                 self.state = State.READY
             long = line is LineFault.TOO_LONG
-            return self._refuse(say.LINE_TOO_LONG.saying(limit=self.settings.line_limit) if long else say.BARE_NEWLINE)
+            return self.refuse(say.LINE_TOO_LONG.saying(limit=self.settings.line_limit) if long else say.BARE_NEWLINE)
         if self.state is State.SIGNING_IN:
             self.state = State.READY
-            return self._go_on_signing_in(self._introduction.response(line))
+            return self.go_on_signing_in(self.introduction.response(line))
         if len(line) > self.settings.line_limit - 2 and line[:5].upper() != b"AUTH ":  # without its CRLF here
-            return self._refuse(say.LINE_TOO_LONG.saying(limit=self.settings.line_limit))
+            return self.refuse(say.LINE_TOO_LONG.saying(limit=self.settings.line_limit))
         try:
             text = line.decode()
         except UnicodeDecodeError:
-            return self._refuse(say.NOT_TEXT)
+            return self.refuse(say.NOT_TEXT)
         word, _, argument = text.partition(" ")
         verb = word.upper()
         row = TABLE.get(verb)
         if row is None or not word.isascii():  # not every letter whose capital is an S is one
-            return self._unknown(word)
-        if not self.settings.offers(verb, tls=self.tls):
-            return self._refuse(say.NOT_OFFERED.saying(verb=verb))
+            return self.unknown(word)
+        if verb in OPTIONAL and not self.offers(verb):
+            return self.refuse(say.NOT_OFFERED.saying(verb=verb))
         argument = argument.rstrip(" \t")
         if self.state not in row.states and verb != "BDAT":
             return self._out_of_order(verb)
-        event = _HEAR[verb](self, argument)
+        event = HEAR[verb](self, argument)
         if event is not None and event.asks:
             self._owed = event
         return event
 
-    def _unknown(self, word: str) -> Event | None:
-        near = nearest([verb for verb in TABLE if self.settings.offers(verb, tls=self.tls)], word)
+    def offers(self, verb: str) -> bool:
+        """Whether a verb of the table is offered in this conversation as it stands."""
+        return self.settings.offers(verb, tls=self.tls)
+
+    def unknown(self, word: str) -> Event | None:
+        near = nearest([verb for verb in TABLE if self.offers(verb)], word)
         hint = f"; did you mean {near}?" if near else "; HELP lists the commands"
-        return self._refuse(say.UNKNOWN_COMMAND.saying(hint=hint))
+        return self.refuse(say.UNKNOWN_COMMAND.saying(hint=hint))
 
     def _out_of_order(self, verb: str) -> Event | None:
         if verb in ("DATA", "BDAT") and self.state is State.SENDER and self._refused_recipients:
-            return self._refuse(say.NO_VALID_RECIPIENTS, count=False)
-        return self._refuse(say.BAD_SEQUENCE.saying(advice=advice(verb, self.state)))
+            return self.refuse(say.NO_VALID_RECIPIENTS, count=False)
+        return self.refuse(say.BAD_SEQUENCE.saying(advice=advice(verb, self.state)))
 
-    def _hear_ehlo(self, argument: str, verb: str = "EHLO") -> Event | None:
-        if not argument or not argument.isascii() or not argument.isprintable() or len(argument) > 255:
-            return self._refuse(say.SYNTAX.saying(syntax=TABLE[verb].syntax))
-        return Hello(verb, argument)
-
-    def _hear_helo(self, argument: str) -> Event | None:
-        return self._hear_ehlo(argument, "HELO")
-
-    def _hear_mail(self, argument: str) -> Event | None:
-        limit = self.settings.max_transactions
-        if limit and self.transactions >= limit:
-            self.close(say.TOO_MANY_TRANSACTIONS)
-            return Left()
-        found = read_mail(argument, self.settings.max_size, utf8=self.settings.smtputf8)
-        if isinstance(found, Reply):
-            return self._refuse(found)
-        return Mail(found)
-
-    def _hear_rcpt(self, argument: str) -> Event | None:
-        assert self.envelope is not None
-        found = read_rcpt(argument, utf8=self.envelope.smtputf8)
-        if isinstance(found, Reply):
-            return self._refuse(found)
-        if len(self.envelope.recipients) >= self.settings.max_recipients:
-            return self._refuse(say.TOO_MANY_RECIPIENTS, count=False)
-        return Rcpt(found)
-
-    def _hear_data(self, argument: str) -> Event | None:
-        assert self.envelope is not None
-        if argument:
-            return self._refuse(say.NO_ARGUMENT.saying(verb="DATA"))
-        if self.envelope.body is BodyType.BINARY:
-            return self._refuse(say.BINARY_NEEDS_BDAT)
-        return Data()
-
-    def _hear_bdat(self, argument: str) -> Event | None:
-        """RFC 3030 §2. A chunk that may not come is read all the same, and refused behind its last octet."""
-        match = _BDAT.fullmatch(argument)
-        if match is None:
-            return self._refuse(say.SYNTAX.saying(syntax=TABLE["BDAT"].syntax))
-        if self.state is State.RECIPIENTS:
-            self._incoming = Incoming(self._content_reader())
-            self.state = State.CHUNKS
-        elif self.state is not State.CHUNKS:
-            self._incoming = Incoming(None)
-        assert self._incoming is not None
-        self._incoming.begin_chunk(int(match[1]), last=match[2] is not None)
-        self._flowing = True
-        return None
-
-    def _hear_rset(self, argument: str) -> Event | None:
-        if argument:
-            return self._refuse(say.NO_ARGUMENT.saying(verb="RSET"))
-        self.chat.say(say.RESET.encode())
-        return self._abandon()
-
-    def _hear_noop(self, argument: str) -> None:
-        self.chat.say(say.OK.encode())
-
-    def _hear_help(self, argument: str) -> Event | None:
-        verb = argument.strip().upper()
-        if verb and verb not in TABLE:
-            return self._unknown(verb)
-        text = help_page(verb) if verb else help_overview()
-        self.chat.say(say.HELP.saying(text=text).encode())
-        return None
-
-    def _hear_quit(self, argument: str) -> Event | None:
-        if argument:
-            return self._refuse(say.NO_ARGUMENT.saying(verb="QUIT"))
-        self.chat.say(say.BYE.encode())
-        self.state = State.CLOSED
-        return Left()
-
-    def _hear_vrfy(self, argument: str) -> Event | None:
-        return Verify(argument) if argument else self._refuse(say.SYNTAX.saying(syntax=TABLE["VRFY"].syntax))
-
-    def _hear_expn(self, argument: str) -> Event | None:
-        return Expand(argument) if argument else self._refuse(say.SYNTAX.saying(syntax=TABLE["EXPN"].syntax))
-
-    def _hear_starttls(self, argument: str) -> Event | None:
-        """Octets behind the line would cross into TLS: the conversation ends (DESIGN law 6)."""
-        if argument:
-            return self._refuse(say.NO_ARGUMENT.saying(verb="STARTTLS"))
-        if self.tls:
-            return self._refuse(say.BAD_SEQUENCE.saying(advice="TLS is already on"))
-        if self.chat.unread:
-            self.close(say.TLS_INJECTED)
-            return Left()
-        return StartTls()
-
-    def _hear_auth(self, argument: str) -> Event | None:
-        if self.signed_in:
-            return self._refuse(say.BAD_SEQUENCE.saying(advice="You are signed in already"))
-        return self._go_on_signing_in(self._introduction.auth(argument, tls=self.tls))
-
-    def _go_on_signing_in(self, step: Reply | sasl.Challenge | sasl.Credentials) -> Event | None:
+    def go_on_signing_in(self, step: Reply | sasl.Challenge | sasl.Credentials) -> Event | None:
         if isinstance(step, Reply):
-            return self._refuse(step)
+            return self.refuse(step)
         if isinstance(step, sasl.Challenge):
             self.state = State.SIGNING_IN
             self.chat.say(say.AUTH_CHALLENGE.saying(challenge=step.text).encode())
@@ -317,6 +217,17 @@ class SmtpServer:
         return self._owed
 
     # --- the body ---------------------------------------------------------------------------------------------
+
+    def begin_chunk(self, octets: int, *, last: bool) -> None:
+        """BDAT: so many octets come next. Out of turn they are read all the same, and refused behind the last."""
+        if self.state is State.RECIPIENTS:
+            self._incoming = Incoming(self._content_reader())
+            self.state = State.CHUNKS
+        elif self.state is not State.CHUNKS:
+            self._incoming = Incoming(None)
+        assert self._incoming is not None
+        self._incoming.begin_chunk(octets, last=last)
+        self._flowing = True
 
     def _content_reader(self) -> ContentReader:
         assert self.envelope is not None
@@ -340,8 +251,8 @@ class SmtpServer:
             case Mark.UNWANTED:
                 return self._out_of_order("BDAT")
         if incoming.flaw is not None:
-            self._refuse(incoming.flaw)
-            return self._abandon()
+            self.refuse(incoming.flaw)
+            return self.abandon()
         self._owed = BodyEnded(incoming.octets, incoming.verb)
         return self._owed
 
@@ -353,7 +264,7 @@ class SmtpServer:
             self.errors = 0
             self.chat.say(reply.encode())
         else:
-            self._refuse(reply, count=False)
+            self.refuse(reply, count=False)
 
     # --- state ------------------------------------------------------------------------------------------------
 
@@ -367,7 +278,7 @@ class SmtpServer:
             reply = Reply(reply.code, "", f"{reply.text}\n{keywords(self.settings, tls=self.tls)}")
         self.chat.say(reply.encode())
 
-    def _abandon(self) -> Event | None:
+    def abandon(self) -> Event | None:
         """Leave the transaction, and tell the session if there was one."""
         had_one = self.envelope is not None
         if self.state not in (State.FRESH, State.CLOSED):
@@ -381,7 +292,7 @@ class SmtpServer:
         self._incoming = None
         self._flowing = False
 
-    def _refuse(self, reply: Reply, *, count: bool = True) -> Event | None:
+    def refuse(self, reply: Reply, *, count: bool = True) -> Event | None:
         """A refusal, with the conversation's id: no event. The client's own mistakes are counted against it, and the
         last that it may make ends the conversation, whatever came in the same segment."""
         self.chat.say(reply.tagged(self.tag).encode())
@@ -392,9 +303,5 @@ class SmtpServer:
         return None
 
     def _public(self, line: bytes) -> bytes:
-        may_follow = self._introduction.secret_may_follow
-        return public_line(line, signing_in=self.state is State.SIGNING_IN, secret_may_follow=may_follow)
-
-
-_Hearer = Callable[[SmtpServer, str], Event | None]
-_HEAR: dict[str, _Hearer] = {verb: getattr(SmtpServer, f"_hear_{verb.lower()}") for verb in TABLE}
+        signing_in, may_follow = self.state is State.SIGNING_IN, self.introduction.secret_may_follow
+        return public_line(line, signing_in=signing_in, secret_may_follow=may_follow)

@@ -9,7 +9,7 @@ the core (`owed`), since it can happen in most of them and changes nothing in th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
@@ -130,9 +130,9 @@ def nearest(verbs: Iterable[str], word: str) -> str:
     return next(iter(get_close_matches(word.upper()[:12], list(verbs), 1, 0.6)), "")
 
 
-def help_overview() -> str:
-    """The text of HELP: every command on a line."""
-    lines = [f"{row.verb:<9}{row.purpose}" for row in TABLE.values()]
+def help_overview(offered: Callable[[str], bool]) -> str:
+    """The text of HELP: every command that is offered here on a line."""
+    lines = [f"{row.verb:<9}{row.purpose}" for row in TABLE.values() if offered(row.verb)]
     return "\n".join(["Commands:", *lines, "HELP and a command explains that command"])
 
 

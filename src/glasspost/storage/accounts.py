@@ -168,14 +168,7 @@ class Directory:
         names the door: what was right at one door is checked anew at the other.
         """
         connection = self._database.reader
-        username = username.strip().encode("utf-8", "replace").decode()  # what is not text is nobody's name
-        try:
-            written = address_from_text(username)
-        except ValueError:
-            written = Address(username, "")
-        domains = self.local_domains()
-        route = written.route or (next(iter(domains)) if len(domains) == 1 else "")
-        name = fold(written.local)
+        name, route = self._read_username(username)
         row: Any = connection.execute(QUERIES.credentials, (route, name)).fetchone()
         account_id, stored = row if row else (0, None)
         right = await self._checker.fits(f"{service} {name}@{route}", password, stored)
@@ -188,6 +181,23 @@ class Directory:
         if better is not None:
             self._apply(lambda c: c.execute(QUERIES.upgrade_password, (better, account_id, stored)).fetchall())
         return account
+
+    def known_name(self, username: str) -> str:
+        """A name given at sign-in, as it may stand on record. One that is neither an account's nor an address of a
+        domain of ours may be a password typed in the wrong place: it is not repeated."""
+        name, route = self._read_username(username)
+        known = self._database.reader.execute(QUERIES.credentials, (route, name)).fetchone() is not None
+        return f"{name}@{route}" if known or ("@" in username and route in self.local_domains()) else "an unknown name"
+
+    def _read_username(self, username: str) -> tuple[str, str]:
+        """The comparable local part and domain that somebody who signs in means."""
+        username = username.strip().encode("utf-8", "replace").decode()  # what is not text is nobody's name
+        try:
+            written = address_from_text(username)
+        except ValueError:
+            written = Address(username, "")
+        domains = self.local_domains()
+        return fold(written.local), written.route or (next(iter(domains)) if len(domains) == 1 else "")
 
     # --- changing -------------------------------------------------------------------------------------------
 

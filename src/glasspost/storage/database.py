@@ -45,6 +45,12 @@ class JointJob(Protocol):
         """Do all of them, in their order. The result of each is None."""
         ...
 
+    @classmethod
+    def at_once(cls, jobs: Sequence[Any]) -> tuple[str, tuple[Any, ...]] | None:
+        """May be missing. All of them as one statement that changes what `together` would; None where they are more.
+        A statement alone is a transaction of its own: no BEGIN, no COMMIT, and one trip into SQLite."""
+        ...
+
 
 Done = Callable[[Any, Exception | None], None]
 
@@ -194,11 +200,14 @@ class Database:
         if self._broken is not None:
             return [(None, self._broken)] * len(batch)
         connection = self.writer
-        begun = False
         try:
+            jobs = [job for job, _ in batch]
+            statement = _as_one(jobs)
+            if statement is not None:
+                connection.execute(*statement)
+                return [(None, None)] * len(batch)
             connection.execute("BEGIN IMMEDIATE")
-            begun = True
-            results = _do(connection, [job for job, _ in batch])
+            results = _do(connection, jobs)
             connection.execute("COMMIT")
             return results
         except Exception as error:
@@ -207,7 +216,8 @@ class Database:
             if isinstance(fault, StoreBroken):
                 self._break(fault)
                 return [(None, fault)] * len(batch)
-            if len(batch) == 1 or not begun:  # no job is at fault where another process would not let us begin
+            # No job is at fault where another process would not let us begin.
+            if len(batch) == 1 or isinstance(error, (apsw.BusyError, apsw.LockedError)):
                 return [(None, fault)] * len(batch)
         return [self._commit([item])[0] for item in batch]
 
@@ -216,6 +226,16 @@ class Database:
         self._broken = fault
         if self.on_broken is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self.on_broken, fault)
+
+
+def _as_one(jobs: list[Job]) -> tuple[str, tuple[Any, ...]] | None:
+    """A whole batch as one statement, where it is of one joint kind that knows how."""
+    kind = type(jobs[0])
+    at_once = getattr(kind, "at_once", None)
+    if at_once is None or set(map(type, jobs)) != {kind}:
+        return None
+    found: tuple[str, tuple[Any, ...]] | None = at_once(jobs)
+    return found
 
 
 def _do(connection: apsw.Connection, jobs: list[Job]) -> list[tuple[Any, Exception | None]]:

@@ -3,29 +3,41 @@
 Lives here: the entry, printing entries as a talk, keeping the beginning and the end of too many.
 Does not live here: who records (transcripts.py), the form of a line (protocol/talk.py).
 
-An entry may be several lines (a reply, a pipelined group): they are parted here, in the background, not by the tap.
+An entry may be several lines (a reply, a pipelined group, a message's header): they are parted here, in the
+background, not by the tap.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from glasspost.protocol.talk import CLIENT, NOTE, SERVER, print_line
+from glasspost.mail.message import header_text
+from glasspost.protocol.talk import CLIENT, NOTE, SERVER, escape, is_plain, print_line
 
-# When (seconds since the epoch), who (talk.CLIENT, SERVER, NOTE; anything else is not a line), what.
+# When (seconds since the epoch), who (talk.CLIENT, SERVER, NOTE; HEADER; anything else is not a line), what.
 Entry = tuple[float, str, bytes]
 
+HEADER = "H"  # an entry that is some fields of a message's header: the raw values of HEADER_FIELDS, one a line
+HEADER_VALUE_LIMIT = 1_000  # octets of a field that are kept
+HEADER_FIELDS = ("Message-ID", "From", "To", "Subject")
 _LINES = frozenset((CLIENT, SERVER, NOTE))
 _COST = 16  # octets an entry counts beside its text, so that empty lines are not free
 
 
 def print_entries(entries: Sequence[Entry], started: float | None = None, line_limit: int = 4_096) -> str:
-    """The entries as a talk; with times since `started`, where that is given. Longer lines are cut, and say so.
+    """The entries as a talk; with times since `started`, where that is given. Longer lines are cut, and say so."""
+    return "\n".join([*print_lines(entries, started, line_limit), ""])
+
+
+def print_lines(
+    entries: Sequence[Entry], started: float | None = None, line_limit: int = 4_096, *, subjects: bool = True
+) -> list[str]:
+    """The lines of the entries' talk, without their LF. Without `subjects` no message's Subject is among them.
 
     Every line of every message comes through here: a plain line with a time, which is nearly every one, takes the
     short way, to the same text as `print_line` gives.
     """
-    printed = []
+    printed: list[str] = []
     last_millisecond, stamp = -1, ""
     timed = started is not None
     since = started or 0.0
@@ -45,8 +57,9 @@ def print_entries(entries: Sequence[Entry], started: float | None = None, line_l
         if who in _LINES:
             at = float(stamp[1:-2]) if timed else None
             _print_slowly(printed, who, body, at, line_limit)
-    printed.append("")
-    return "\n".join(printed)
+        elif who is HEADER:
+            _print_header(printed, what, f"#{stamp}" if timed else "# ", subjects)
+    return printed
 
 
 def _print_slowly(printed: list[str], who: str, body: bytes, at: float | None, line_limit: int) -> None:
@@ -55,6 +68,17 @@ def _print_slowly(printed: list[str], who: str, body: bytes, at: float | None, l
         if len(line) > line_limit:
             line = line[:line_limit] + b" [and %d octets more]" % (len(line) - line_limit)
         printed.append(print_line(who, line, at))
+
+
+def _print_header(printed: list[str], what: bytes, opening: str, subjects: bool) -> None:
+    """The fields that a message has, each as a note; encoded words are decoded (RFC 2047)."""
+    for name, raw in zip(HEADER_FIELDS, what.split(b"\n"), strict=True):
+        if not raw or (name == "Subject" and not subjects):
+            continue
+        if len(raw) == HEADER_VALUE_LIMIT:
+            raw = raw.rpartition(b" ")[0] or raw  # not half of an encoded word or of a character
+        text = raw.decode("ascii") if raw.isascii() and b"=?" not in raw else header_text(raw)
+        printed.append(f"{opening}{name}: {text if is_plain(text) else escape(text.encode())}")
 
 
 def bounded(entries: list[Entry], limit: int) -> list[Entry]:

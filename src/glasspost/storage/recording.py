@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from glasspost.ids import write_id
+from glasspost.mail.message import HeaderScan
 from glasspost.protocol.talk import CLIENT, NOTE, SERVER, print_line
-from glasspost.storage.excerpts import Entry, bounded, print_entries
+from glasspost.storage.excerpts import HEADER, HEADER_VALUE_LIMIT, Entry, bounded, print_entries
 
 HANDOVER_LINES = 256
 OPENING_LIMIT = 4_096  # octets of an excerpt's opening part
@@ -89,6 +90,12 @@ class Recording:
         self._entries.append((0.0, MENTION, queue_id.encode()))
         if self._ended or len(self._entries) >= HANDOVER_LINES:
             self._house.hand_over(self)
+
+    def header(self, scan: HeaderScan) -> None:
+        """What the message at hand says of itself: put down as it stands, made readable in the background."""
+        limit = HEADER_VALUE_LIMIT
+        values = (scan.message_id[:limit], scan.author[:limit], scan.addressees[:limit], scan.subject[:limit])
+        self._entries.append((self._now(), HEADER, b"\n".join(values)))
 
     def mark(self) -> None:
         """A new message's part begins here."""

@@ -31,6 +31,8 @@ from glasspost.storage.spooled import (
 )
 
 DOUBT_KEPT = 30 * 86_400.0  # seconds
+_NO_RECIPIENT = (None,) * 8
+_NO_DEPOSIT = (None,) * 4
 MEMORY_BUDGET = 64 * 1024 * 1024  # octets of content kept in memory between acceptance and delivery
 
 
@@ -82,30 +84,31 @@ class Spool:
         size = intake.size
         flags = int(envelope.smtputf8) | int(draft.eight_bit) << 1
         refs = len(intake.recipients) + len(intake.deposits)
-        sender = path_text(envelope.reverse_path)
-        message_row = (
-            number, intake.arrived, sender, envelope.body.value, flags, envelope.ret, envelope.envid, size,
-            intake.head, intake.conversation, refs,
-        )  # fmt: skip
-        chunk_rows = draft.rest()
+        chunks = draft.rest()
         streamed = draft.pieces_stored
+        data = chunks.pop()[1] if chunks and not streamed else None
         state, due, node, generation = WAITING, intake.due, "", 0
         if intake.claim:
             state, due, node, generation = CLAIMED, now + self.lease, self.node, 1
             intake.queued = self._hand_over(intake)
-        recipient_rows = [
+        recipients = [
             (
                 number << CHUNK_BITS | index, str(recipient.address), recipient.address.route, int(recipient.notify),
                 recipient.orcpt, state, due, node, generation,
             )
             for index, recipient in enumerate(intake.recipients)
         ]  # fmt: skip
-        deposit_rows = [
+        deposits = [
             (account, number, str(path), size + len(deposit_header(envelope.reverse_path, path)))
             for account, path in intake.deposits
         ]
-
-        return Acceptance(number, message_row, chunk_rows, recipient_rows, deposit_rows, streamed)
+        recipient = recipients[0][1:] if recipients else _NO_RECIPIENT
+        account, _, path, octets = deposits[0] if deposits else _NO_DEPOSIT
+        arrival = (
+            number, intake.arrived, path_text(envelope.reverse_path), envelope.body.value, flags, envelope.ret,
+            envelope.envid, size, intake.head, intake.conversation, refs, data, *recipient, account, path, octets,
+        )  # fmt: skip
+        return Acceptance(number, arrival, chunks, recipients[1:], deposits[1:], streamed)
 
     def _hand_over(self, intake: Intake) -> list[Queued]:
         """The recipients as the scheduler wants them, content in memory where the budget allows."""

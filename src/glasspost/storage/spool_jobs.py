@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import apsw
@@ -19,68 +21,67 @@ from glasspost.storage.bodies import CHUNK_BITS, PIECE, queries
 from glasspost.storage.database import row, rows
 from glasspost.storage.spooled import WAITING, Settlement, deposit_header
 
-_BLOCKS = (64, 16, 4, 1)  # rows in one INSERT: four texts of each statement, which stay prepared
+_BLOCK = 64  # rows in one INSERT; a statement text for each number up to it stays prepared
 
 
 def insert_all(connection: apsw.Connection, statement: str, many: Sequence[tuple[Any, ...]]) -> None:
-    """Run an `INSERT ... VALUES (...)` for many rows, in as few statements as _BLOCKS allow."""
-    at = 0
-    while at < len(many):
-        count = next(size for size in _BLOCKS if size <= len(many) - at)
-        block = many[at : at + count]
-        if count == 1:
-            connection.execute(statement, block[0])
-        else:
-            connection.execute(_repeated(statement, count), [value for values in block for value in values])
-        at += count
+    """Run an `INSERT ... VALUES (...)` for many rows, in as few statements as _BLOCK allows."""
+    for at in range(0, len(many), _BLOCK):
+        block = many[at : at + _BLOCK]
+        connection.execute(repeated(statement, len(block)), tuple(chain.from_iterable(block)))
 
 
-_texts: dict[tuple[str, int], str] = {}
-
-
-def _repeated(statement: str, count: int) -> str:
+@lru_cache(maxsize=8 * _BLOCK)
+def repeated(statement: str, count: int) -> str:
     """The statement with its VALUES group written `count` times."""
-    text = _texts.get((statement, count))
-    if text is None:
-        start = statement.index("(", statement.index("VALUES"))
-        end = statement.index(")", start) + 1
-        group = statement[start:end]
-        text = _texts[statement, count] = statement[:start] + ", ".join([group] * count) + statement[end:]
-    return text
+    start = statement.index("(", statement.index("VALUES"))
+    end = statement.index(")", start) + 1
+    group = statement[start:end]
+    return statement[:start] + ", ".join([group] * count) + statement[end:]
 
 
 class Acceptance:
     """One message about to become durable: its rows, worked out beforehand."""
 
-    __slots__ = ("chunk_rows", "deposit_rows", "message_row", "number", "recipient_rows", "streamed")
+    __slots__ = ("arrival", "more_chunks", "more_deposits", "more_recipients", "number", "plain", "streamed")
 
     def __init__(
         self,
         number: int,
-        message_row: tuple[Any, ...],
-        chunk_rows: list[tuple[int, bytes]],
-        recipient_rows: list[tuple[Any, ...]],
-        deposit_rows: list[tuple[Any, ...]],
+        arrival: tuple[Any, ...],
+        more_chunks: list[tuple[int, bytes]],
+        more_recipients: list[tuple[Any, ...]],
+        more_deposits: list[tuple[Any, ...]],
         streamed: int,
     ) -> None:
-        """`streamed`: so many pieces of it are in the store already, as a draft that ends now."""
+        """`arrival`: the row of insert_arrival; the other rows are what does not fit into it. `streamed`: so many
+        pieces of it are in the store already, as a draft that ends now."""
         self.number = number
-        self.message_row = message_row
-        self.chunk_rows = chunk_rows
-        self.recipient_rows = recipient_rows
-        self.deposit_rows = deposit_rows
+        self.arrival = arrival
+        self.more_chunks = more_chunks
+        self.more_recipients = more_recipients
+        self.more_deposits = more_deposits
         self.streamed = streamed
+        self.plain = not (streamed or more_chunks or more_recipients or more_deposits)
 
     def __call__(self, connection: apsw.Connection) -> None:
         self.together(connection, [self])
 
     @classmethod
+    def at_once(cls, jobs: Sequence[Acceptance]) -> tuple[str, tuple[Any, ...]] | None:
+        """All of them as one statement, where that is possible: plain ones, and not too many."""
+        if len(jobs) > _BLOCK or not all(job.plain for job in jobs):
+            return None
+        return repeated(queries.insert_arrival, len(jobs)), tuple(chain.from_iterable([job.arrival for job in jobs]))
+
+    @classmethod
     def together(cls, connection: apsw.Connection, jobs: Sequence[Acceptance]) -> None:
-        insert_all(connection, queries.insert_message, [job.message_row for job in jobs])
-        insert_all(connection, queries.insert_chunk, [chunk for job in jobs for chunk in job.chunk_rows])
-        insert_all(connection, queries.insert_recipient, [one for job in jobs for one in job.recipient_rows])
-        insert_all(connection, queries.insert_deposit, [one for job in jobs for one in job.deposit_rows])
-        for job in jobs:
+        insert_all(connection, queries.insert_arrival, [job.arrival for job in jobs])
+        rest = [job for job in jobs if not job.plain]
+        insert_all(connection, queries.insert_chunk, [chunk for job in rest for chunk in job.more_chunks])
+        insert_all(connection, queries.insert_recipient, [one for job in rest for one in job.more_recipients])
+        insert_all(connection, queries.insert_deposit, [one for job in rest for one in job.more_deposits])
+        for job in rest:
             if job.streamed:
                 job.end_draft(connection)
 
@@ -88,7 +89,7 @@ class Acceptance:
         """Raises StoreFull where a piece of it never came to the disk: a message with a hole is not accepted."""
         low = self.number << CHUNK_BITS
         pieces = row(connection, queries.count_chunks, (low, low + (1 << CHUNK_BITS)))[0]
-        if pieces != self.streamed + len(self.chunk_rows):
+        if pieces != self.streamed + len(self.more_chunks):
             raise StoreFull("a part of the message could not be stored")
         connection.execute(queries.end_draft, (self.number,))
 

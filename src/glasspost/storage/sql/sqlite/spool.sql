@@ -24,9 +24,11 @@ DELETE FROM draft WHERE id = ?
 -- name: drafts
 SELECT id FROM draft
 
--- name: insert_message
-INSERT INTO message (id, arrived, reverse_path, body, flags, ret, envid, size, head, conversation, refs)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: insert_arrival
+-- A message with its body, its first recipient and its first deposit, as far as it has them (spool.schema.sql).
+INSERT INTO arrival (id, arrived, reverse_path, body, flags, ret, envid, size, head, conversation, refs, data,
+    address, domain, notify, orcpt, state, due, claimed_by, generation, account_id, forward_path, octets)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_recipient
 INSERT INTO recipient (id, address, domain, notify, orcpt, state, due, claimed_by, generation)

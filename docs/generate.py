@@ -30,7 +30,7 @@ FLOORS = (
     ("Floor 3: rooms", ("inbound", "outbound", "retrieval"), "Three duties. They meet only in storage."),
     ("Floor 2: cellars", ("storage", "net"), "They do not know each other."),
     ("Floor 1: protocol", ("protocol",), "Conversations without sockets, clocks or logs."),
-    ("Floor 0: words", ("mail",), "What mail is made of."),
+    ("Floor 0: words", ("mail", "explain"), "What mail is made of, and what replies mean."),
 )
 GROUND = ("errors.py", "clock.py", "ids.py")
 OUTSIDE = "testing.py"
@@ -40,7 +40,7 @@ HOUSE_HEAD = """\
 
 The code is a house with floors. Code imports downward only, and rooms on one floor do not import each other;
 `tests/house/test_floors.py` holds the table of floors and fails when a file breaks it. Floor 5, `console/`, and the
-rooms `explain/` and `trust/` are planned and not built yet.
+room `trust/` are planned and not built yet.
 
 - A file has 80 to 400 lines and one reason to change. It opens with its law: what lives here, what does not, and where
   that lives instead. The lines below are the first sentences of those openings.

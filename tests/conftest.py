@@ -7,8 +7,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from entrances import House, furnish
+
+# How long an example takes depends on who else uses the machine; how many there are is bounded anyway.
+settings.register_profile("glasspost", deadline=None)
+settings.load_profile("glasspost")
 
 OpenHouse = Callable[..., Awaitable[House]]
 

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from glasspost.clock import SystemClock
+from glasspost.inbound.entrance import Entrance
 from glasspost.inbound.limits import ConnectionLimits
 from glasspost.inbound.policy import Policy
-from glasspost.inbound.session import Entrance, SmtpSession
+from glasspost.inbound.session import SmtpSession
 from glasspost.mail.address import Address
 from glasspost.net.tls import self_signed, server_context
 from glasspost.node import wiring

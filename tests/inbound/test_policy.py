@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from entrances import furnish
-from glasspost.inbound.policy import Client, Destinations, Policy, PolicySettings
+from glasspost.inbound.client import Client
+from glasspost.inbound.policy import Destinations, Policy, PolicySettings
 from glasspost.mail.address import Address, address_from_text
 from glasspost.mail.envelope import Envelope, Notify, Recipient
 from glasspost.mail.reply import Reply

@@ -19,8 +19,8 @@ import pytest
 import uvloop
 
 from entrances import PASSWORD, House, Wire
-from glasspost.inbound import session as session_module
-from glasspost.inbound.session import UNREAD_LIMIT
+from glasspost.inbound import transaction as transaction_module
+from glasspost.inbound.visit import UNREAD_LIMIT
 from glasspost.net.tls import opportunistic_context
 from glasspost.storage import bodies
 
@@ -624,11 +624,11 @@ async def test_reasons_and_outcomes_are_noted(entrance, monkeypatch) -> None:
         await client.ask(b"Hello\r\n.\r\n")
     (intake,) = house.accepted
     assert notes == [
-        "sign-in refused",
+        "sign-in refused for alice@example.test",
         "signed in as alice@example.test",
         f"safe on disk as {intake.queue_id}: {intake.size} octets, 1 into mailboxes, 0 queued",
     ]
 
 
 def test_the_module_keeps_its_bound() -> None:
-    assert session_module.TARGET_LIMIT < 1 << bodies.CHUNK_BITS, "each recipient of a message has its own number"
+    assert transaction_module.TARGET_LIMIT < 1 << bodies.CHUNK_BITS, "each recipient of a message has its own number"

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from glasspost import __version__
-from glasspost.cli import config, conversations, directory, mailbox, queue, serve
+from glasspost.cli import config, conversations, directory, explain, mailbox, queue, serve
 from glasspost.errors import ConfigurationError, Exit, GlasspostError
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(serve.serve)
+# "-ERR [IN-USE]" is a text to explain, not an option.
+app.command(context_settings={"ignore_unknown_options": True})(explain.explain)
 app.add_typer(directory.domain_app, name="domain")
 app.add_typer(directory.account_app, name="account")
 app.add_typer(directory.alias_app, name="alias")

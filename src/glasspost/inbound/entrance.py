@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from glasspost.clock import Clock
+from glasspost.inbound.gates import Gates
 from glasspost.inbound.limits import ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.protocol.smtp_offer import ServerSettings
@@ -21,7 +22,7 @@ from glasspost.storage.spooled import Intake
 from glasspost.storage.transcripts import Transcripts
 
 if TYPE_CHECKING:
-    from glasspost.inbound.session import SmtpSession
+    from glasspost.inbound.visit import Visit
 
 
 @dataclass(slots=True)
@@ -57,4 +58,5 @@ class Entrance:
     accepted: Callable[[Intake], None]  # told after the commit: the scheduler's and the mailboxes' ear
     may_claim: Callable[[Intake], bool]  # asked before it: is there room to deliver these recipients at once?
     tls_context: ssl.SSLContext | None
-    sessions: set[SmtpSession]
+    sessions: set[Visit]
+    gates: Gates = field(default_factory=Gates)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 
+from glasspost.inbound.client import Client
 from glasspost.mail import reply as say
 from glasspost.mail.address import Address
 from glasspost.mail.envelope import Envelope, Recipient
@@ -35,20 +36,6 @@ class PolicySettings:
 
 
 @dataclass(slots=True)
-class Client:
-    """Who is at the other end, as far as policy cares."""
-
-    role: str  # "mx" or "submission"
-    ip: str
-    trusted: bool = False  # in one of the relay networks
-    account: Account | None = None
-
-    @property
-    def may_relay(self) -> bool:
-        return self.trusted or self.account is not None
-
-
-@dataclass(slots=True)
 class Destinations:
     """Where the recipients of one transaction go, gathered while RCPT is said.
 
@@ -59,6 +46,10 @@ class Destinations:
     accounts: list[Account] = field(default_factory=list)
     recipients: list[Recipient] = field(default_factory=list)
     seen: set[tuple[Address, str]] = field(default_factory=set)
+
+    def copy(self) -> Destinations:
+        """The same, to try one more recipient on."""
+        return Destinations(dict(self.deposits), list(self.accounts), list(self.recipients), set(self.seen))
 
     def add(self, recipient: Recipient) -> None:
         key = (recipient.address, recipient.orcpt)

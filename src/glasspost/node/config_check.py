@@ -1,4 +1,4 @@
-"""Trying out what the configuration names: ports, data folder, store, certificates, password files.
+"""Trying out what the configuration names: ports, data folder, store, certificates, password files, explanations.
 
 Lives here: what can only be known by opening it. Everything is tried, and everything found is told.
 Does not live here: whether the settings themselves are right (config.py). Nothing here changes what it tries: a port
@@ -20,7 +20,8 @@ import apsw
 from cryptography import x509
 
 from glasspost.clock import Clock
-from glasspost.errors import Problem, StoreError
+from glasspost.errors import ConfigurationError, Problem, StoreError
+from glasspost.explain.shelf import own_cards
 from glasspost.node.config import Reading
 from glasspost.node.relay_settings import first_line
 from glasspost.node.settings import Listener
@@ -41,6 +42,7 @@ def findings(reading: Reading, clock: Clock, *, ports: bool = True) -> list[Prob
     found += _certificate(reading, clock)
     found += _smarthosts(reading)
     found += _source_addresses(reading)
+    found += _explanations(reading)
     return found
 
 
@@ -101,6 +103,20 @@ def _source_addresses(reading: Reading) -> Iterator[Problem]:
         except OSError as error:
             reason = "This machine has no such address." if error.errno == errno.EADDRNOTAVAIL else _told(error)
             yield reading.problem(("relay", key), f"{address}: {reason}")
+
+
+def _explanations(reading: Reading) -> Iterator[Problem]:
+    """The operator's own entries can be read."""
+    folder = reading.config.explain.folder
+    if folder is None:
+        return
+    if not folder.is_dir():
+        yield reading.problem(("explain", "folder"), f"{folder} is no folder.")
+        return
+    try:
+        list(own_cards([folder]))
+    except ConfigurationError as error:
+        yield from error.problems
 
 
 # --- data folder and store ----------------------------------------------------------------------------------------

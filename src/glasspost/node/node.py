@@ -21,6 +21,7 @@ from glasspost.inbound.entrance import Entrance
 from glasspost.inbound.limits import ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
+from glasspost.inbound.visit import Visit
 from glasspost.net.addresses import OwnAddresses
 from glasspost.net.connection import Connection
 from glasspost.net.dialer import dial
@@ -65,7 +66,7 @@ class Node:
         self.doors: list[Door] = []
         self.broken: asyncio.Event = asyncio.Event()  # set when the store can no longer be trusted
         self._own = OwnAddresses()
-        self._smtp_sessions: set[SmtpSession] = set()
+        self._smtp_sessions: set[Visit] = set()
         self._pop3_sessions: weakref.WeakSet[Pop3Session] = weakref.WeakSet()
 
     async def start(self) -> None:

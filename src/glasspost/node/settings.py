@@ -271,6 +271,21 @@ class Reports(Section):
     )
 
 
+class Explain(Section):
+    """What other servers' replies mean, in words: `glasspost explain`."""
+
+    folder: File = Field(
+        default=None,
+        description="A folder of .toml files with entries of your own, which go before those that glasspost brings "
+        "along; docs/explain.md says how they are written.",
+    )
+    language: Literal["auto", "en", "zh"] = Field(
+        default="auto",
+        description='The language of explanations: "en" is English, "zh" Chinese, "auto" what LANG says on the '
+        "command line.",
+    )
+
+
 class Config(Section):
     """The whole configuration. `Config()` is what the first start runs with."""
 
@@ -290,6 +305,7 @@ class Config(Section):
     transcripts: Transcripts = Transcripts()
     mailboxes: Mailboxes = Mailboxes()
     reports: Reports = Reports()
+    explain: Explain = Explain()
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         ports: set[tuple[str, int]] = set()

@@ -185,6 +185,14 @@ class Draft:
             self._pieces = [b"".join(self._pieces)]
         return self._pieces[0]
 
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """All of it in order, in pieces of at most 256 KB, also what has gone to the disk; only once it is whole."""
+        for number in range(self._stored):
+            yield await self._database.written(_reading_chunk(self.id << CHUNK_BITS | number))
+        rest = b"".join(self._pieces)
+        if rest:
+            yield rest
+
     def discard(self) -> None:
         """The message is not wanted: forget it, and take back what is on the disk."""
         self._pieces.clear()

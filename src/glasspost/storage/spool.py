@@ -22,6 +22,7 @@ from glasspost.storage.database import Database, row, rows
 from glasspost.storage.spool_jobs import Acceptance, Settling, renew_all
 from glasspost.storage.spooled import (
     CLAIMED,
+    HELD,
     WAITING,
     Intake,
     Message,
@@ -87,7 +88,7 @@ class Spool:
         chunks = draft.rest()
         streamed = draft.pieces_stored
         data = chunks.pop()[1] if chunks and not streamed else None
-        state, due, node, generation = WAITING, intake.due, "", 0
+        state, due, node, generation = HELD if intake.hold else WAITING, intake.due, "", 0
         if intake.claim:
             state, due, node, generation = CLAIMED, now + self.lease, self.node, 1
             intake.queued = self._hand_over(intake)

@@ -74,6 +74,7 @@ class Intake:
     deposits: list[tuple[int, Address]] = field(default_factory=list)
     recipients: list[Recipient] = field(default_factory=list)
     claim: bool = False
+    hold: bool = False  # its recipients wait for the postmaster
     due: float = 0.0
     queued: list[Queued] = field(default_factory=list)
     queue_id: str = field(init=False)

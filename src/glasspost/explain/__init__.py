@@ -1,0 +1,1 @@
+"""explain: what replies, codes, commands and failures mean, in words."""

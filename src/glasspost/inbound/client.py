@@ -1,0 +1,46 @@
+"""Who is at the other end of a visit, as far as rules care.
+
+Lives here: `Client`, what policy.py and the gates (gates.py) know of a visitor.
+Does not live here: the connection (session.py), the rules themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from glasspost.storage.resolution import Account
+
+
+def _unheard(text: str) -> None:
+    """Notes of a client whom nobody records."""
+
+
+def _nothing_unread() -> int:
+    return 0
+
+
+@dataclass(slots=True)
+class Client:
+    """A visitor. `facts` is where one gate leaves what another may want to know (a score, a name); it lives as long as
+    the visit."""
+
+    role: str  # the listener's: "mx" or "submission"
+    ip: str
+    port: int = 0
+    trusted: bool = False  # in one of the relay networks
+    account: Account | None = None
+    conversation: str = ""  # its id
+    hello: str = ""  # what it calls itself; empty before EHLO or HELO
+    extended: bool = False  # it said EHLO
+    tls: str = ""  # version and cipher; empty in the clear
+    hostname: str = ""  # what we call ourselves to it
+    listener: str = ""  # where it came in, host:port
+    note: Callable[[str], None] = _unheard  # puts a fact into the transcript
+    unread: Callable[[], int] = _nothing_unread  # octets it has sent and nobody has looked at yet
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def may_relay(self) -> bool:
+        return self.trusted or self.account is not None

@@ -1,0 +1,71 @@
+"""One mail transaction of a visit: where its recipients go, its message as it comes, and what is kept of it.
+
+Lives here: `Transaction`: judging recipients and the whole message, and making the intake that the spool commits.
+Does not live here: the rules (policy.py, checks.py, gates.py), the conversation (session.py), the commit
+(storage/spool.py).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+
+from glasspost.inbound.checks import judge_message, store_refusal, traced_intake
+from glasspost.inbound.client import Client
+from glasspost.inbound.entrance import Entrance
+from glasspost.inbound.gates import Arrival
+from glasspost.inbound.policy import Destinations
+from glasspost.mail import reply as say
+from glasspost.mail.envelope import Envelope, Recipient
+from glasspost.mail.message import HeaderScan
+from glasspost.mail.reply import Reply
+from glasspost.protocol.smtp_server import SmtpServer
+from glasspost.storage.spooled import Intake
+
+TARGET_LIMIT = 4_000  # recipients of one message after aliases (a message has at most 4096, storage/bodies.py)
+
+
+class Transaction:
+    """From an accepted MAIL to the commit of its message."""
+
+    __slots__ = ("_client", "_entrance", "destinations", "draft")
+
+    def __init__(self, entrance: Entrance, client: Client, on_room: Callable[[], None]) -> None:
+        """`on_room`: called when the disk has caught up with the sender."""
+        self._entrance = entrance
+        self._client = client
+        self.destinations = Destinations()
+        self.draft = entrance.spool.new_draft(on_room)
+
+    def judge_recipient(self, envelope: Envelope, recipient: Recipient) -> Reply:
+        """Whether policy takes it; then it is among the destinations."""
+        return self._entrance.policy.judge_recipient(self._client, envelope, recipient, self.destinations, TARGET_LIMIT)
+
+    def judge_message(self, scan: HeaderScan, declared_size: int) -> Reply | None:
+        """Why the message is refused now that it is here whole; None where it is not."""
+        draft, destinations, entrance = self.draft, self.destinations, self._entrance
+        refusal = judge_message(scan, entrance.settings.max_received)
+        if refusal is None and destinations.deposits and draft.size > declared_size:
+            full = entrance.policy.overfull(destinations, draft.size)
+            if full is not None:
+                refusal = say.MESSAGE_OVER_QUOTA.saying(address=full.address)
+        if refusal is None and draft.error is not None:
+            refusal = store_refusal(draft.error)
+        return refusal
+
+    def intake(self, core: SmtpServer, tls: ssl.SSLObject | None, arrival: Arrival | None) -> Intake:
+        """The message with its trace on top and where it goes: what the spool is to commit. `arrival`: what gates
+        said of it, where there are any."""
+        destinations, entrance = self.destinations, self._entrance
+        intake = traced_intake(core, self.draft, self._client.ip, tls, entrance.clock.now())
+        if arrival is not None and arrival.fields:
+            intake.head = b"".join(arrival.fields) + intake.head
+        if arrival is not None and arrival.hold:
+            assert core.envelope is not None
+            intake.recipients = core.envelope.recipients  # also local ones: they are delivered when it is released
+            intake.hold = True
+            return intake
+        intake.deposits = list(destinations.deposits.items())
+        intake.recipients = destinations.recipients
+        intake.claim = bool(intake.recipients) and entrance.may_claim(intake)
+        return intake

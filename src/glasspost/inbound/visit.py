@@ -1,0 +1,253 @@
+"""One client's visit as a connection: admitted, greeted, secured, timed out, sent away.
+
+Lives here: the visit's life from the first octet to the last, deadlines, back pressure, going over to TLS, and what
+happens where a bug of ours meets a client.
+Does not live here: what is said meanwhile (session.py), the protocol (protocol/smtp_server.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Coroutine
+
+from glasspost.inbound.checks import tls_words
+from glasspost.inbound.client import Client
+from glasspost.inbound.endings import how_it_ended, report
+from glasspost.inbound.entrance import Entrance
+from glasspost.inbound.transaction import Transaction
+from glasspost.mail import reply as say
+from glasspost.mail.reply import Reply
+from glasspost.net.connection import Connection
+from glasspost.protocol.smtp_server import SmtpServer
+from glasspost.protocol.smtp_table import State
+from glasspost.storage.transcripts import Recording
+
+UNREAD_LIMIT = 64 * 1024  # octets a client may send ahead while an answer is owed; then it must wait
+
+
+class Visit(Connection):
+    """One connection of one client. `_run` is what a conversation makes of the octets that have come."""
+
+    __slots__ = (
+        "_admitted", "_client", "_committing", "_core", "_early", "_end", "_entrance", "_greeted", "_peer_ended",
+        "_recording", "_stopping", "_task", "_transaction",
+    )  # fmt: skip
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, entrance: Entrance) -> None:
+        super().__init__(loop)
+        self._entrance = entrance
+        self._core: SmtpServer | None = None
+        self._recording: Recording | None = None
+        self._client = Client(entrance.settings.role, "")
+        self._transaction: Transaction | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._admitted = False
+        self._greeted = False
+        self._committing = False  # a message is on its way to the disk, and is ours if it arrives there
+        self._stopping = False
+        self._peer_ended = False
+        self._early = b""
+        self._end = ""  # how the visit ended, where what was said does not tell
+
+    # --- the connection's life --------------------------------------------------------------------------------
+
+    def opened(self) -> None:
+        entrance = self._entrance
+        assert self.transport is not None
+        ip = self.peer[0]
+        local = self.transport.get_extra_info("sockname")
+        peer = f"{ip}:{self.peer[1]}"
+        recording = entrance.transcripts.open("smtp-in", f"{local[0]}:{local[1]}", peer)
+        self._recording = recording
+        tls = self.tls
+        core = self._core = SmtpServer(entrance.settings.offer_to(ip), recording, recording.id, tls=tls is not None)
+        if tls is not None:
+            recording.note(f"TLS from the start: {tls_words(tls)}")
+        refusal = entrance.limits.admit(ip)
+        self._admitted = refusal is None
+        entrance.sessions.add(self)
+        if refusal is not None:
+            core.close(refusal)
+            self._flush()
+            self.hang_up()
+            return
+        client = self._client
+        client.ip, client.port = ip, self.peer[1]
+        client.trusted = entrance.policy.trusts(ip)
+        client.conversation, client.note = recording.id, recording.note
+        client.tls, client.hostname = tls_words(tls), entrance.settings.offer.hostname
+        client.listener = f"{local[0]}:{local[1]}"
+        client.unread = self._unread
+        found = entrance.gates.ask("connected", client)
+        if found is None or isinstance(found, Reply):
+            self._greet(found)
+        else:
+            self._begin(self._greet_later(found))
+
+    async def _greet_later(self, found: Awaitable[Reply | None]) -> None:
+        refusal = await found
+        self._task = None
+        if self._core is not None:
+            self._greet(refusal)
+
+    def _greet(self, refusal: Reply | None) -> None:
+        """The 220, or why there is none."""
+        core = self._core
+        assert core is not None
+        if refusal is not None:
+            self._leave(self._noted(refusal))
+            return
+        self._greeted = True
+        core.greet()
+        self._flush()
+        self.set_deadline(self._entrance.settings.greeting_timeout)
+        if core.chat.unread:
+            self._run()  # it did not wait for the greeting
+
+    def _unread(self) -> int:
+        return self._core.chat.unread if self._core is not None else 0
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.received(data)
+        except Exception as error:
+            self._broke(error)
+
+    def received(self, data: bytes) -> None:
+        core = self._core
+        if core is None:
+            return
+        if self.upgrading:
+            self._early += data  # through TLS already: it waits until the core knows of TLS, too
+            return
+        core.receive(data)
+        if core.state is State.CLOSED:  # nothing may come between the STARTTLS reply and TLS (DESIGN law 6)
+            self._end = "octets came between STARTTLS and TLS" if self.is_open else self._end
+            self.abort()
+            return
+        if core.owes or not self._greeted:
+            if core.chat.unread > UNREAD_LIMIT:
+                self.pause()
+            return
+        self._run()
+
+    def peer_ended(self) -> bool:
+        """A client that sends everything and shuts its side still gets its answers."""
+        self._peer_ended = True
+        return self._core is not None and self._core.owes and self.tls is None  # TLS cannot be half closed
+
+    def lost(self, error: Exception | None) -> None:
+        entrance = self._entrance
+        entrance.sessions.discard(self)
+        if self._admitted:
+            entrance.limits.leave(self.peer[0])
+        if self._task is not None:
+            self._task.cancel()
+        if self._transaction is not None and not self._committing:
+            self._transaction.draft.discard()  # a commit that is under way keeps what it accepts
+        if entrance.gates:
+            entrance.gates.tell("left", self._client)
+        if self._recording is not None:
+            self._recording.close(self._end or how_it_ended(self._core, error))
+        self._core = None
+
+    def deadline_passed(self) -> None:
+        core = self._core
+        if core is None or core.owes:
+            self.set_deadline(self._entrance.settings.command_timeout)
+            return
+        self._end = "timed out in the middle of a message" if core.in_message else "timed out"
+        self._leave(say.TOO_SLOW)
+
+    def stop(self) -> None:
+        """The node is stopping: leave now, or after the message that is coming in."""
+        self._stopping = True
+        core = self._core
+        if core is not None and core.envelope is None and not core.owes and not self.upgrading:
+            self._leave(say.CLOSING)
+
+    def _leave(self, reply: Reply) -> None:
+        """Say a last word and close."""
+        if self._core is not None:
+            self._core.close(reply.saying(hostname=self._entrance.settings.offer.hostname))
+            self._flush()
+        self.hang_up()
+
+    def _broke(self, error: Exception) -> None:
+        """A bug of ours: its place goes on record, and the client is told before the line is cut."""
+        self._end = f"a bug of ours: {report(error, self._recording.id if self._recording else '')}"
+        if self.upgrading:
+            self.abort()
+        else:
+            self._leave(say.OUT_OF_ORDER)
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        """A task of this session: what breaks in it breaks the session, not more."""
+        self._task = self.loop.create_task(work)
+        self._task.add_done_callback(self._look_after)
+
+    def _look_after(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._broke(error)
+
+    def _noted(self, reply: Reply) -> Reply:
+        """The same reply; its private reason goes into the transcript."""
+        if reply.reason and self._recording is not None:
+            self._recording.note(f"{reply.code}: {reply.reason}")
+        return reply
+
+    def _flush(self) -> None:
+        assert self._core is not None
+        output = self._core.take_output()
+        if output:
+            self.send(output)
+
+    def _run(self) -> None:
+        """Octets have come, or an answer: go on with the conversation. In session.py."""
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        """The transaction under way is over without a message. In session.py."""
+        raise NotImplementedError
+
+    # --- TLS -----------------------------------------------------------------------------------
+
+    def _begin_tls(self) -> bool:
+        """Answer STARTTLS, and change over. Returns whether the conversation goes on in the clear."""
+        core = self._core
+        assert core is not None
+        context = self._entrance.tls_context
+        if context is None:
+            core.answer(say.TLS_NOT_AVAILABLE)
+            return True
+        self.pause()  # what comes from now on stays in the kernel until the handshake reads it
+        core.answer(say.TLS_READY)
+        self._flush()
+        self.set_deadline(60)
+        self._begin(self._secure(context))
+        return False
+
+    async def _secure(self, context: ssl.SSLContext) -> None:
+        assert self._recording is not None
+        try:
+            await self.start_tls(context, server_side=True)
+        except (OSError, ssl.SSLError, TimeoutError) as error:
+            self._recording.note(f"TLS failed: {error}")
+            self._end = "TLS failed"
+            self.abort()
+            return
+        core = self._core
+        if core is None:
+            return
+        self._recording.note(f"TLS: {tls_words(self.tls)}")
+        self._client.account, self._client.hello, self._client.tls = None, "", tls_words(self.tls)
+        self._forget()
+        core.secured()
+        self._task = None
+        self.set_deadline(self._entrance.settings.command_timeout)
+        early, self._early = self._early, b""
+        if early:
+            self.received(early)
+        elif self._stopping:
+            self._leave(say.CLOSING)

@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: run test check bench profile peers lock clean
+.PHONY: run test check bench profile torture peers lock clean
 
 # The whole bootstrap is the standard venv and pip: one hashed lock, no addresses in it.
 .venv/.stamp: requirements.lock pyproject.toml
@@ -31,6 +31,11 @@ bench: .venv/.stamp
 # Where a message's time goes.
 profile: .venv/.stamp
 	@$(BIN)/python bench/profile.py --markdown docs/performance.md
+
+# A node is killed, cut off from power and starved under load; then the account is made. 1000 kills: about 25 minutes.
+TORTURE ?= --kills 25 --seconds 45
+torture: .venv/.stamp
+	@$(BIN)/glasspost torture $(TORTURE)
 
 # Real peers (Debian packages): needs root or sudo.
 peers:

@@ -26,6 +26,7 @@ MADE = "<!-- Made from {source} by: python docs/generate.py -->"
 
 FLOORS = (
     ("Floor 6: hands", ("cli",), "What a person types. Starts the node, or looks at what a node left on the disk."),
+    ("Floor 5: beside the house", ("torture",), "Knows whole nodes, and nothing of the house knows of it."),
     ("Floor 4: node", ("node",), "Puts the house together: settings, start, stop."),
     ("Floor 3: rooms", ("inbound", "outbound", "retrieval"), "Three duties. They meet only in storage."),
     ("Floor 2: cellars", ("storage", "net"), "They do not know each other."),

@@ -143,7 +143,8 @@ class Nameserver:
         Nameserver({("example.test", "MX"): ["10 mx.example.test"]})
 
     All names are absolute, with or without a last dot. A name that is not in the zone, nor above one that is,
-    does not exist; one that lacks the type asked for has no data. `ttl` and `negative_ttl` are in seconds.
+    does not exist; one that lacks the type asked for has no data. `ttl` and `negative_ttl` are in seconds. `port` 0:
+    any that is free.
     """
 
     def __init__(
@@ -152,6 +153,7 @@ class Nameserver:
         *,
         ttl: int = 300,
         negative_ttl: int = 60,
+        port: int = 0,
     ) -> None:
         self.queries: list[Query] = []
         self._ttl = ttl
@@ -165,7 +167,7 @@ class Nameserver:
         self._connections: set[asyncio.Transport] = set()
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
-        self._port = 0
+        self._port = port
         for (name, kind), values in _records_of(zone):
             self.add(name, kind, *values)
 
@@ -225,8 +227,9 @@ class Nameserver:
 
     async def __aenter__(self) -> Nameserver:
         loop = asyncio.get_running_loop()
+        wanted = self._port
         for attempt in range(20):
-            self._tcp = await loop.create_server(lambda: _TcpSide(self), "127.0.0.1", 0)
+            self._tcp = await loop.create_server(lambda: _TcpSide(self), "127.0.0.1", wanted)
             self._port = self._tcp.sockets[0].getsockname()[1]
             try:
                 self._udp, _ = await loop.create_datagram_endpoint(
@@ -235,7 +238,7 @@ class Nameserver:
                 return self
             except OSError:  # somebody else has the UDP port of this number
                 self._tcp.close()
-                if attempt == 19:
+                if wanted or attempt == 19:
                     raise
         raise AssertionError("unreachable")
 

@@ -111,3 +111,12 @@ def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="Cannot be read: no such file"):
         Explainer([tmp_path / "nowhere.toml"])
+
+
+def test_what_a_pattern_demands_counts_not_how_much_it_happens_to_cover(tmp_path: Path) -> None:
+    """The wider pattern covers the whole line; the narrower one demands more letters, and wins."""
+    wide = GOOD.replace("acme-nobody", "wide").replace("nobody of that name", "^550 .*end$")
+    written(tmp_path, wide + GOOD)
+    assert (
+        Explainer([tmp_path]).explain("550 there is nobody of that name at all, this is the end").name == "acme-nobody"
+    )

@@ -403,6 +403,32 @@ async def test_forwards_never_spill_into_another_message(store: Store) -> None:
     assert third.id in store.look("SELECT id FROM recipient")
 
 
+async def test_a_doubt_is_on_record_also_where_nobody_waits_any_more(store: Store) -> None:
+    """Given up after an attempt that may have arrived: alone, and in the company of others who are simply gone."""
+    spool = store.node()
+    one, two, three = await claimed(spool, 3)
+    doubtful = [Settlement(queued, attempted=NOW, reply="451 4.4.2 lost", doubtful=True) for queued in (one, two)]
+    await settled(spool, [doubtful[0]])
+    await settled(spool, [doubtful[1], *gone(three)])
+    doubts = queue.doubts(store.by_hand().reader)
+    assert [doubt.recipient for doubt in doubts] == [str(one.address), str(two.address)]
+    assert store.counts() == {}
+
+
+async def test_what_is_taken_over_from_a_silent_node_is_in_doubt(store: Store) -> None:
+    slow, quick = store.node("slow"), store.node("quick")
+    await accepted(slow, intake_for(slow, "a@x.test", claim=True))
+    (taken,) = await quick.claim(NOW + LEASE, 10)
+    assert taken.doubtful == 1
+    (doubt,) = queue.doubts(store.by_hand().reader)
+    assert (doubt.recipient, doubt.reason) == (
+        "a@x.test",
+        "the lease of slow ran out while it may have been under way",
+    )
+    (again,) = await quick.claim(NOW + 3 * LEASE, 10)
+    assert again.doubtful == 1, "its own lease, which it was too slow to renew: it knows that it is alive"
+
+
 async def test_a_report_comes_in_the_commit_that_calls_for_it(store: Store) -> None:
     spool = store.node()
     (queued,) = await claimed(spool, 1)

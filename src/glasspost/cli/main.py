@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from glasspost import __version__
-from glasspost.cli import config, conversations, directory, explain, mailbox, queue, serve
+from glasspost.cli import config, conversations, directory, explain, mailbox, queue, replay, send, serve, talk, torture
 from glasspost.errors import ConfigurationError, Exit, GlasspostError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(serve.serve)
+app.command(epilog=send.EPILOG)(send.send)
 # "-ERR [IN-USE]" is a text to explain, not an option.
 app.command(context_settings={"ignore_unknown_options": True})(explain.explain)
 app.add_typer(directory.domain_app, name="domain")
@@ -33,6 +34,9 @@ app.add_typer(queue.app, name="queue")
 app.add_typer(mailbox.app, name="mailbox")
 app.add_typer(conversations.conversations_app, name="conversations")
 app.add_typer(config.app, name="config")
+app.command()(talk.talk)
+app.command()(replay.replay)
+app.command()(torture.torture)
 
 
 def _print_version(wanted: bool) -> None:

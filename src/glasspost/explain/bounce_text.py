@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from glasspost.explain.finding import Finding
+from glasspost.explain.finding import LONGEST, Finding
 
 _QUOTED = re.compile(r"^(?:> ?)+")
 _END = re.compile(
@@ -61,7 +61,7 @@ def in_bounce(text: str) -> list[Finding]:
         recipient = _recipient(lines) or recipient
         some = list(_said(number, lines, recipient, expected))
         found += some
-        expected = not some and bool(_NEXT.search(" ".join(line.strip() for line in lines)))
+        expected = not some and bool(_NEXT.search(" ".join(line.strip() for line in lines)[-300:]))
     return found
 
 
@@ -98,7 +98,7 @@ def _recipient(lines: list[str]) -> str:
 def _said(number: int, lines: list[str], recipient: str, expected: bool) -> Iterator[Finding]:
     """What a server said in a paragraph. `expected`: the paragraph before announced it."""
     coded = list(_coded(number, lines))
-    joined = " ".join(line.strip() for line in lines)
+    joined = " ".join(line.strip() for line in lines)[:LONGEST]
     for rule in _SAID:
         found = rule.search(joined)
         if found and not any(_ASKED.match(line.strip()) for line in lines):

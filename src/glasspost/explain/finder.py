@@ -17,6 +17,8 @@ from glasspost.explain.report_fields import in_report
 _PYTHON = re.compile(r"\((?P<code>[2-5]\d\d), b?(?P<quote>['\"])(?P<text>.*?)(?P=quote)", re.DOTALL)
 _ONE_REPLY = re.compile(r"\s*(?:[2-5]\d\d(?:[ -].*)?(?:\n|$)\s*)+", re.IGNORECASE)
 
+_COMPARED = 300  # findings of one bounce that are compared each with each
+
 
 def find(text: str) -> list[Finding]:
     """What a pasted text says about mail that was refused, delayed or delivered; in the order in which it stands there.
@@ -50,6 +52,8 @@ def _once(found: list[Finding]) -> list[Finding]:
     kept: dict[tuple[str, str], Finding] = {}
     for one in found:
         kept.setdefault((one.recipient, read(one.text).line), one)
+    if len(kept) > _COMPARED or all(one.place == "log" for one in found):
+        return list(kept.values())  # lines of a log are about one attempt each
     return [one for key, one in kept.items() if not any(_says_more(other, key) for other in kept)]
 
 

@@ -25,6 +25,8 @@ _AROUND = (
     re.compile(r"^#\s*(.*?)[\s#]*$", re.DOTALL),
 )
 
+LONGEST = 4000  # characters of a reply that are looked at; RFC 5321 §4.5.3.1.5 gives a line 512
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -42,7 +44,7 @@ class Finding:
 
     def bare(self) -> Finding:
         """The same without what a program put around the server's words."""
-        text = self.text.strip()
+        text = self.text.strip()[:LONGEST]
         before = ""
         while before != text:
             before = text

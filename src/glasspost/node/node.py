@@ -43,6 +43,8 @@ from glasspost.storage.mailboxes import Mailboxes
 from glasspost.storage.spool import Spool
 from glasspost.storage.transcripts import Recording, Transcripts
 
+LAST_WORD = 0.5  # seconds for QUIT to a next hop when the time for everything else is over
+
 log = structlog.get_logger("node")
 
 
@@ -54,6 +56,7 @@ class Door:
     address: str
     port: int
     server: asyncio.Server
+    tls: str = "none"
 
 
 class Node:
@@ -80,6 +83,7 @@ class Node:
             context = self._tls_context()
             self._open_rooms()
             await self._open_doors(loop, context)
+            self.folder.announce((door.role, door.address, door.port, door.tls) for door in self.doors)
         except BaseException:
             await self._close_store()
             self.folder.unlock()
@@ -88,17 +92,18 @@ class Node:
         log.info("started", data=str(self.folder.path), doors=[f"{d.role} {d.address}:{d.port}" for d in self.doors])
 
     async def stop(self) -> None:
-        """Close the doors, let conversations end within `node.drain`, put work back, close the store."""
-        patience = self.config.node.drain
+        """Close the doors, let conversations end within `node.drain`, put work back, close the store.
+
+        One deadline for all: whoever brings mail and whoever takes it have the same seconds.
+        """
+        end = asyncio.get_running_loop().time() + self.config.node.drain
         for door in self.doors:
             door.server.close()
         for session in list(self._smtp_sessions):
             session.stop()
         for reader in list(self._pop3_sessions):
             reader.leave()
-        await self._wait_for_sessions(patience)
-        await self.scheduler.stop(patience)
-        await self._remote.close()
+        await asyncio.gather(self._wait_for_sessions(end), self._stop_delivering(end))
         await self._close_store()
         self.folder.unlock()
         log.info("stopped")
@@ -187,7 +192,7 @@ class Node:
                 raise Busy(f"{place} cannot be opened for {listener.role}: {error.strerror or error}") from None
             port = server.sockets[0].getsockname()[1]
             self._own.add(listener.address, port)
-            self.doors.append(Door(listener.role, listener.address, port, server))
+            self.doors.append(Door(listener.role, listener.address, port, server, listener.tls))
 
     def _smtp_factory(
         self, loop: asyncio.AbstractEventLoop, listener: Listener, context: ssl.SSLContext | None
@@ -229,9 +234,14 @@ class Node:
 
     # --- stopping ---------------------------------------------------------------------------------------------
 
-    async def _wait_for_sessions(self, patience: float) -> None:
-        """Until all have left; those that have not when patience ends are cut."""
-        end = asyncio.get_running_loop().time() + patience
+    async def _stop_delivering(self, end: float) -> None:
+        """No new attempts; those under way have until `end`, and so have the goodbyes, which get a moment at least."""
+        loop = asyncio.get_running_loop()
+        await self.scheduler.stop(end - loop.time())
+        await self._remote.close(max(LAST_WORD, end - loop.time()))
+
+    async def _wait_for_sessions(self, end: float) -> None:
+        """Until all have left; those that have not at the end are cut."""
         while self._visitors() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110  (they leave on their own)
             await asyncio.sleep(0.02)
         for session in self._visitors():

@@ -6,6 +6,7 @@ Does not live here: what is done with what was claimed (scheduler.py), the SQL o
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
@@ -54,7 +55,8 @@ class Claims:
         self._round: Alarm | None = None
         self._full = False  # the window was full when last looked at: more may be due
         self._data_version = 0  # moves when another connection commits; 0: not looked yet
-        self._renewed = 0.0
+        self._renewed = 0.0  # when all leases in hand were as good as new
+        self._doubting = asyncio.Lock()
 
     def start(self, claiming: bool) -> None:
         """Begin to look around, and, unless paused, to claim."""
@@ -156,14 +158,38 @@ class Claims:
                 self._changed()
                 self.wake()
             now = self._clock.now()
-            if now - self._renewed > self._spool.lease / 3:
-                self._renewed = now
-                await self._spool.renew(list(self.in_hand.values()), now)
+            if not 0 <= now - self._renewed <= self._spool.lease / 3:
+                await self._renew()
                 self._looked(now)
-            elif self._alarm is None:
+            elif self._alarm is None or self._is_due(now):
                 self.wake()
         except Exception:
             log.exception("looking around failed")
+
+    def _is_due(self, now: float) -> bool:
+        """Whether something is due although the alarm has not rung: the clock was moved."""
+        due = self._spool.next_due()
+        return due is not None and due <= now and self.room_for(1)
+
+    async def _renew(self) -> None:
+        now = self._clock.now()
+        await self._spool.renew(list(self.in_hand.values()), now)
+        self._renewed = now  # only now: where it failed the leases run out, and nobody may think otherwise
+
+    async def make_certain(self) -> None:
+        """Before an attempt begins: what is in hand must still be this node's.
+
+        Leases are renewed long before they run out, but not by a process that was stopped, or on a store that does
+        not answer. Whoever comes back too late may find its work in another node's hands: that is marked as
+        withdrawn. Raises StoreError where the store does not tell.
+        """
+        if 0 <= self._clock.now() - self._renewed < self._spool.lease:
+            return
+        async with self._doubting:
+            if 0 <= self._clock.now() - self._renewed < self._spool.lease:
+                return  # somebody has just looked
+            await self._renew()
+            await self._find_withdrawn()
 
     async def _find_withdrawn(self) -> None:
         """Recipients in hand that somebody has held or removed meanwhile are not tried any more."""

@@ -64,6 +64,7 @@ class Timeouts:
             Step.GREETING: self.greeting,
             Step.EHLO: self.hello,
             Step.HELO: self.hello,
+            Step.LHLO: self.hello,
             Step.STARTTLS: self.hello,
             Step.AUTH: self.hello,
             Step.RSET: self.mail,
@@ -167,16 +168,18 @@ class Conversation(Connection):
         await self.start_tls(context, server_side=False, hostname=hostname)
         self.client.secured()
 
-    def transact(self, envelope: Envelope, content: Content, eight_bit: bool) -> asyncio.Future[Event]:
-        """Send a message to as many of the envelope's recipients as fit. The future gives `Finished`, or `Broken`
-        where the connection was lost before anything was said.
+    def transact(
+        self, envelope: Envelope, content: Content, eight_bit: bool, until: Step | None = None
+    ) -> asyncio.Future[Event]:
+        """Send a message to as many of the envelope's recipients as fit; or, `until` MAIL or RCPT, only ask. The future
+        gives `Finished`, or `Broken` where the connection was lost before anything was said.
 
         It raises StoreError where the content cannot be read; the connection is given up then, before the end was
         said.
         """
         self._content = content
         if self.client.broken is None:
-            self.client.send(envelope, eight_bit=eight_bit)
+            self.client.send(envelope, eight_bit=eight_bit, until=until)
         return self._answer()
 
     def rest(self, seconds: float) -> None:

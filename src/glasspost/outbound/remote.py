@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -91,9 +92,9 @@ class RemoteCourier:
         """How many connections stand for a route's key, busy and idle."""
         return self._connections.count(key)
 
-    async def close(self) -> None:
-        """Say QUIT on idle connections, and wait for it, within bounds."""
-        await self._connections.close(self._settings.conversation.timeouts.quit)
+    async def close(self, patience: float = math.inf) -> None:
+        """Say QUIT on idle connections, and wait for it, for as long as always but at most `patience` seconds."""
+        await self._connections.close(min(patience, self._settings.conversation.timeouts.quit))
 
     async def deliver(self, message: Message, recipients: Sequence[Queued], route: Route) -> list[Outcome]:
         """One attempt for these recipients; their outcomes in the same order.

@@ -272,6 +272,12 @@ class Scheduler:
                 self._serve(other)
 
     async def _attempt(self, lane: Lane, job: Job) -> None:
+        try:
+            await self._claims.make_certain()
+        except StoreError as error:
+            log.error("not tried, because the store does not tell whose it is", error=str(error))
+            self._put_back(job.recipients)
+            return
         recipients = [queued for queued in job.recipients if not queued.withdrawn]
         if len(recipients) < len(job.recipients):
             self._put_back([queued for queued in job.recipients if queued.withdrawn])

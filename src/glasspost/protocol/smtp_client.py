@@ -55,6 +55,7 @@ class SmtpClient:
         self.server = server
         self.offered: Capabilities = NOTHING_OFFERED
         self.broken: Reply | None = None  # why nothing more can be said
+        self.broken_at: Step | None = None  # what was waited for then; None between messages
         self.broken_by_server = False  # and whether that was the server's own word (421)
         self.transactions = 0  # how many were begun
         self.secure = False
@@ -139,8 +140,10 @@ class SmtpClient:
     # --- steps outside a transaction --------------------------------------------------------------------------
 
     def hello(self) -> None:
-        """Say EHLO, and HELO to a server that does not know it (RFC 5321 §3.2). Ends with `Answered`."""
-        self._say(Step.EHLO, f"EHLO {self.settings.hostname}\r\n".encode())
+        """Say EHLO, and HELO to a server that does not know it (RFC 5321 §3.2); in LMTP say LHLO (RFC 2033 §4.1).
+        Ends with `Answered`."""
+        step = Step.LHLO if self.settings.lmtp else Step.EHLO
+        self._say(step, f"{step.name} {self.settings.hostname}\r\n".encode())
 
     def starttls(self) -> None:
         """Ends with `Answered`; after 220 go over to TLS, then call `secured` (RFC 3207)."""
@@ -176,14 +179,14 @@ class SmtpClient:
 
     # --- a transaction ----------------------------------------------------------------------------------------
 
-    def send(self, envelope: Envelope, *, eight_bit: bool) -> None:
+    def send(self, envelope: Envelope, *, eight_bit: bool, until: Step | None = None) -> None:
         """Begin a transaction for as many of the envelope's recipients as fit into one. Ends with `Finished`.
 
         `eight_bit`: the content has octets over 127. `envelope.declared_size` is the content's size. What this server
-        cannot take is refused here, before MAIL.
+        cannot take is refused here, before MAIL. `until` MAIL or RCPT: only ask, and end the transaction there.
         """
         assert self.usable
-        transaction, lines = begin(envelope, eight_bit, self.offered, self.settings, self._limit(), self.server)
+        transaction, lines = begin(envelope, eight_bit, self.offered, self.settings, self._limit(), self.server, until)
         if not transaction.sent:
             self._events.append(Finished(transaction.outcomes))
             return
@@ -209,7 +212,8 @@ class SmtpClient:
             self._chat.pour(transaction.writer.end())
             transaction.whole = True
             transaction.body_open = False
-            self._awaited.append(Step.DOT)
+            # RFC 2033 §4.2: in LMTP a reply for each recipient that was accepted, in their order.
+            self._awaited.extend([Step.DOT] * (len(transaction.accepted) if transaction.lmtp else 1))
 
     def _say_chunk(self, transaction: Transaction, data: bytes, last: bool) -> None:
         """One BDAT (RFC 3030 §2). Without PIPELINING the next waits for this one's reply."""
@@ -268,7 +272,7 @@ class SmtpClient:
         self._events.append(Answered(step, reply))
 
     def _heard_ehlo(self, step: Step, reply: Reply) -> None:
-        if reply.permanent:
+        if reply.permanent and step is Step.EHLO:
             self._say(Step.HELO, f"HELO {self.settings.hostname}\r\n".encode())
             return
         if reply.positive:
@@ -311,6 +315,7 @@ class SmtpClient:
         if self.broken is not None:
             return
         self.broken = reply
+        self.broken_at = self.awaited
         self.broken_by_server = said
         transaction = self._transaction
         if transaction is not None:
@@ -359,6 +364,7 @@ _HEARD: dict[Step, Callable[[SmtpClient, Step, Reply], None]] = {
     Step.GREETING: SmtpClient._heard_plain,
     Step.EHLO: SmtpClient._heard_ehlo,
     Step.HELO: SmtpClient._heard_plain,
+    Step.LHLO: SmtpClient._heard_ehlo,
     Step.STARTTLS: SmtpClient._heard_starttls,
     Step.AUTH: SmtpClient._heard_auth,
     Step.RSET: _within(Transaction.heard_rset),

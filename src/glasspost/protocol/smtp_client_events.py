@@ -19,6 +19,7 @@ class Step(Enum):
     GREETING = "before its greeting"
     EHLO = "after EHLO"
     HELO = "after HELO"
+    LHLO = "after LHLO"
     STARTTLS = "after STARTTLS"
     AUTH = "during sign-in"
     RSET = "after RSET"
@@ -38,7 +39,8 @@ class SmtpClientSettings:
 
     `hostname`: what EHLO names, ASCII. `recipients`: most RCPTs in one transaction (RFC 5321 §4.5.3.1.8 lets every
     server take 100). `chunking`: BDAT wherever it is offered, not only where BINARYMIME needs it. `send_eight_bit`:
-    send 8-bit content also where 8BITMIME is not offered.
+    send 8-bit content also where 8BITMIME is not offered. `lmtp`: speak LMTP (RFC 2033): LHLO, and after the message a
+    reply for each recipient; content goes by DATA then, never in chunks.
     """
 
     hostname: str
@@ -46,6 +48,7 @@ class SmtpClientSettings:
     pipelining: bool = True
     chunking: bool = False
     send_eight_bit: bool = False
+    lmtp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ class BodyWanted:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A transaction is over. Outcomes stand in the envelope's order; None: this recipient did not fit, send again.
+    """A transaction is over. Outcomes stand in the envelope's order; None: this recipient did not fit, send again,
+    or, in a transaction that was to end before the message, it was not refused until then.
 
     `unanswered`: the server was lost, or closed with 421, before it said anything to MAIL.
     """

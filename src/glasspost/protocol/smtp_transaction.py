@@ -25,7 +25,8 @@ class Transaction:
     """One message on its way: what was said, and what is known so far.
 
     `outcomes` stand in the envelope's order; `sent` are the places in it that RCPT names, in order. `passes_wishes`:
-    the server takes the sender's DSN wishes along.
+    the server takes the sender's DSN wishes along. `lmtp`: each recipient gets its own reply after the message
+    (RFC 2033 §4.2).
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class Transaction:
         "chunks",
         "fits",
         "heard",
+        "lmtp",
         "mail_taken",
         "outcomes",
         "over",
@@ -49,12 +51,19 @@ class Transaction:
     )
 
     def __init__(
-        self, outcomes: list[Outcome | None], sent: list[int], chunked: bool, server: str, passes_wishes: bool
+        self,
+        outcomes: list[Outcome | None],
+        sent: list[int],
+        chunked: bool,
+        server: str,
+        passes_wishes: bool,
+        lmtp: bool = False,
     ) -> None:
         self.outcomes = outcomes
         self.sent = sent
         self.server = server
         self.passes_wishes = passes_wishes
+        self.lmtp = lmtp
         self.heard = 0  # how many RCPTs have their reply
         self.accepted: list[int] = []
         self.script: deque[tuple[Step, bytes]] = deque()  # commands not said yet, where nothing is pipelined
@@ -127,7 +136,8 @@ class Transaction:
             return f"{reply.code} after the final dot"
         self.asked = False
         self.over = True
-        self.decide(self.accepted, reply)
+        undecided = [place for place in self.accepted if self.outcomes[place] is None]
+        self.decide(undecided[:1] if self.lmtp else undecided, reply)
         return ""
 
     def heard_chunk(self, reply: Reply) -> str:
@@ -174,10 +184,12 @@ def begin(
     settings: SmtpClientSettings,
     limit: int,
     server: str,
+    until: Step | None = None,
 ) -> tuple[Transaction, list[tuple[Step, bytes]]]:
     """A transaction for the first `limit` of the recipients, with its commands up to DATA, or up to the first BDAT.
 
-    What this server cannot take has its outcome already. Where `sent` is empty there is nothing to be said.
+    What this server cannot take has its outcome already. Where `sent` is empty there is nothing to be said. `until`
+    MAIL or RCPT: the commands end there, and those that were not refused stay without an outcome.
     """
     outcomes: list[Outcome | None] = [None] * len(envelope.recipients)
     refusal = impossible(envelope, eight_bit, offered, server, settings.send_eight_bit)
@@ -191,9 +203,13 @@ def begin(
             sent.append(place)
             lines.append((Step.RCPT, rcpt_line(recipient, offered).encode()))
     chunked = envelope.body is BodyType.BINARY or (settings.chunking and offered.chunking)
-    if not chunked:
+    chunked = chunked and not settings.lmtp and until is None
+    if until is not None:
+        if until is Step.MAIL:
+            del lines[1:]
+    elif not chunked:
         lines.append((Step.DATA, b"DATA\r\n"))
-    return Transaction(outcomes, sent, chunked, server, offered.dsn), lines
+    return Transaction(outcomes, sent, chunked, server, offered.dsn, settings.lmtp), lines
 
 
 def _outcome_of(reply: Reply, server: str, said: bool = False) -> Outcome:

@@ -1,13 +1,16 @@
 """The data folder: which files are in it, and who may have it open.
 
-Lives here: the names of the store's files, and the lock that keeps two nodes from one folder.
+Lives here: the names of the store's files, the lock that keeps two nodes from one folder, and where a running node
+can be called.
 Does not live here: what is in the files (database.py and the rooms above it).
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from glasspost.errors import Busy, StoreError
@@ -58,8 +61,25 @@ class Folder:
             os.close(self._lock)
             self._lock = -1
             raise Busy(f"another node is running on {self.path}; stop it, or name another folder with --data") from None
+        os.ftruncate(self._lock, 0)
+
+    def announce(self, doors: Iterable[tuple[str, str, int, str]]) -> None:
+        """Say where the node that holds the lock can be called: role, address, port, TLS of each door. Others read it
+        with `doors`."""
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, json.dumps([list(door) for door in doors]).encode(), 0)
+
+    def doors(self) -> list[tuple[str, str, int, str]]:
+        """Where the node that runs on this folder can be called; empty where none runs. What a node that was killed
+        left behind stands until another starts: calling tells."""
+        try:
+            text = (self.path / "node.lock").read_text()
+            return [(role, address, port, tls) for role, address, port, tls in json.loads(text or "[]")]
+        except (OSError, ValueError):
+            return []
 
     def unlock(self) -> None:
         if self._lock >= 0:
+            os.ftruncate(self._lock, 0)
             os.close(self._lock)
             self._lock = -1

@@ -32,6 +32,7 @@ from glasspost.storage.spooled import (
 )
 
 DOUBT_KEPT = 30 * 86_400.0  # seconds
+_LEASE_RAN_OUT = "the lease of {} ran out while it may have been under way"
 _NO_RECIPIENT = (None,) * 8
 _NO_DEPOSIT = (None,) * 4
 MEMORY_BUDGET = 64 * 1024 * 1024  # octets of content kept in memory between acceptance and delivery
@@ -144,7 +145,10 @@ class Spool:
     # --- claiming ---------------------------------------------------------------------------------------------
 
     async def claim(self, now: float, limit: int) -> list[Queued]:
-        """Claim up to `limit` recipients that are due, the longest waiting first."""
+        """Claim up to `limit` recipients that are due, the longest waiting first.
+
+        One that another node had claimed, and whose lease has run out, is taken over; that is put on record as doubt.
+        """
 
         def job(connection: apsw.Connection) -> list[Queued]:
             messages: dict[int, Message] = {}
@@ -153,11 +157,15 @@ class Spool:
                 number = found[0] >> CHUNK_BITS
                 if number not in messages:
                     messages[number] = self._load(connection, number)
-                connection.execute(queries.claim, (now + self.lease, self.node, found[0]))
+                taken_over = found[10] == CLAIMED and found[11] != self.node
+                if taken_over:
+                    connection.execute(queries.doubt_one, (found[0], found[1], now, _LEASE_RAN_OUT.format(found[11])))
+                query = queries.claim_in_doubt if taken_over else queries.claim
+                connection.execute(query, (now + self.lease, self.node, found[0]))
                 claimed.append(
                     Queued(
                         found[0], messages[number], address_from_text(found[1]), Notify(found[2]), found[3],
-                        found[4], found[5] + 1, found[6], bool(found[7]), found[8], found[9],
+                        found[4], found[5] + 1, found[6], bool(found[7]), found[8], found[9] + taken_over,
                     )
                 )  # fmt: skip
             return claimed

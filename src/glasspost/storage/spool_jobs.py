@@ -120,7 +120,8 @@ class Settling:
         for job in jobs:
             job.void.clear()
             for one in job.settlements:
-                (others if one.due is not None or one.deposits or one.forwards else plain).append((job, one))
+                is_plain = one.due is None and not (one.deposits or one.forwards or one.doubtful)
+                (plain if is_plain else others).append((job, one))
         if not _settle_plain(connection, [one for _, one in plain]):
             others = plain + others
         for job, one in others:

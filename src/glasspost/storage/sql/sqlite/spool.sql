@@ -40,7 +40,7 @@ INSERT INTO deposit (account_id, message_id, forward_path, octets) VALUES (?, ?,
 
 -- name: due
 -- A claimed recipient whose lease has run out is as good as waiting: `due` is then in the past.
-SELECT id, address, notify, orcpt, attempts, generation, last_reply, delay_told, wish, doubtful
+SELECT id, address, notify, orcpt, attempts, generation, last_reply, delay_told, wish, doubtful, state, claimed_by
 FROM recipient WHERE state < 2 AND due <= ? ORDER BY due LIMIT ?
 
 -- name: next_due
@@ -48,6 +48,10 @@ SELECT min(due) FROM recipient WHERE state < 2
 
 -- name: claim
 UPDATE recipient SET state = 1, due = ?, claimed_by = ?, generation = generation + 1 WHERE id = ?
+
+-- name: claim_in_doubt
+-- The lease of another node has run out: an attempt of its may have been under way, and may have arrived.
+UPDATE recipient SET state = 1, due = ?, claimed_by = ?, generation = generation + 1, doubtful = doubtful + 1 WHERE id = ?
 
 -- name: message
 SELECT id, arrived, reverse_path, body, flags, ret, envid, size, head, conversation FROM message WHERE id = ?

@@ -111,7 +111,7 @@ async def test_a_masked_record_holds_no_address_and_no_subject_and_why_still_ans
     recording.note(f"safe on disk as {queue_id}: 1 octets, 0 into mailboxes, 1 queued")
     recording.mention(queue_id)
     recording.close()
-    house.tell(Fate(queue_id, 1.0, "carol.jones@example.net", "failed", "550 5.1.1 carol.jones: unknown"))
+    house.tell([Fate(queue_id, 1.0, "carol.jones@example.net", "failed", "550 5.1.1 carol.jones: unknown")])
     await house.flush()
     await house.close()
     stored = b"".join(path.read_bytes() for path in sorted(tmp_path.iterdir()))  # noqa: ASYNC240

@@ -40,6 +40,7 @@ from glasspost.storage.accounts import Directory
 from glasspost.storage.database import Database
 from glasspost.storage.folder import Folder
 from glasspost.storage.mailboxes import Mailboxes
+from glasspost.storage.readers import grant
 from glasspost.storage.spool import Spool
 from glasspost.storage.transcripts import Recording, Transcripts
 
@@ -121,7 +122,11 @@ class Node:
             enabled=config.transcripts.enabled,
             keep_seconds=config.transcripts.keep,
             max_octets=config.transcripts.max_size,
+            pseudonyms=wiring.pseudonyms(config, self.folder),
+            subjects=config.transcripts.subjects == "keep",
         )
+        if config.transcripts.enabled:
+            grant(self.folder, config.transcripts.readers)
         self.spool = Spool(self.database, config.node.hostname, config.relay.lease)
         self.spool.recover(self.clock.now())
         self._give_back()
@@ -167,6 +172,7 @@ class Node:
             schedule=wiring.schedule(config),
             reports=Reports(wiring.report_settings(config), self.spool, self.directory, self.clock),
             clock=self.clock,
+            tell=self.transcripts.tell,
         )
 
     def _tls_context(self) -> ssl.SSLContext | None:

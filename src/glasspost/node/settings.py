@@ -254,6 +254,21 @@ class Transcripts(Section):
     enabled: Flag = Field(default=True, description="Record conversations.")
     keep: Duration = Field(default=30 * DAY, description="How long a conversation is kept; 0 is for ever.")
     max_size: Size = Field(default=1 * GB, description="All of them together; the oldest go first. 0 is no limit.")
+    addresses: Literal["keep", "mask"] = Field(
+        default="keep",
+        description='Mail addresses on record: "keep" them, or "mask" what stands before the @ with a pseudonym. Who '
+        "has the key in the data folder can still ask `why` by address (docs/talks.md).",
+    )
+    subjects: Literal["keep", "mask"] = Field(
+        default="keep",
+        description='Subjects of messages on record: "keep" them, or "mask" them: they are then not stored, and `why` '
+        "does not find a message by its subject.",
+    )
+    readers: Text = Field(
+        default="",
+        description="The Unix group that may read the record, and nothing else of the data folder. Empty: only the "
+        "node's own user.",
+    )
 
 
 class Mailboxes(Section):

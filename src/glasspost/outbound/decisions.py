@@ -38,7 +38,7 @@ def decide(
     settlement.reply = str(outcome.reply)[:REPLY_KEPT]
     if schedule.expired(now, arrived):
         limit = period(schedule.expire)
-        log.info("given up", queue_id=queued.message.queue_id, recipient=str(queued.address), after=limit)
+        log.info("given up", queue_id=queued.message.queue_id, after=limit)
         result.kind = "failed" if queued.notify.wants_failure else None
         return settlement, result
     last = schedule.last_attempt_by(arrived)

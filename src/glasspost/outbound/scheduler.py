@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from glasspost.errors import StoreError
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import Outcome, Verdict
 from glasspost.mail.reply import Reply
+from glasspost.outbound.chronicle import fates_of, reports_told
 from glasspost.outbound.claims import Claims
 from glasspost.outbound.decisions import decide, unreachable
 from glasspost.outbound.lanes import Ending, Job, Lane, Lanes, Sorting
@@ -35,6 +36,7 @@ from glasspost.outbound.routes import Route
 from glasspost.outbound.ways import Guide, Ways
 from glasspost.storage.accounts import Directory
 from glasspost.storage.bodies import ContentGone
+from glasspost.storage.fates import Fate
 from glasspost.storage.mailboxes import Mailboxes
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Intake, Message, Queued, Settlement, deposit_header
@@ -76,8 +78,11 @@ class Scheduler:
         schedule: Schedule,
         reports: Reports,
         clock: Clock,
+        tell: Callable[[Fate], None] = lambda fate: None,
     ) -> None:
+        """`tell` hears what became of each recipient, after it was recorded."""
         self._settings = settings
+        self._tell = tell
         self._spool = spool
         self._mailboxes = mailboxes
         self._ways = Ways(router, directory, clock)
@@ -323,10 +328,9 @@ class Scheduler:
         for queued, outcome in zip(ending.recipients, ending.outcomes, strict=True):
             settlement, result = decide(self._schedule, queued, outcome, ending, now)
             settlements.append(settlement)
-            if result.kind is not None:
-                results.append(result)
+            results.append(result)
         intakes = []
-        if results:
+        if any(result.kind is not None for result in results):
             try:
                 intakes = await self._reports.compose(ending.message, results)
             except ContentGone:
@@ -335,15 +339,21 @@ class Scheduler:
                 log.exception("no report could be made, trying again", queue_id=ending.message.queue_id)
                 self._settle_later(ending)
                 return
-        self._record(settlements, intakes, ending)
+        fates = fates_of(settlements, results, ending.rest, now)
+        fates += reports_told(intakes, ending.message.queue_id, now)
+        self._record(settlements, intakes, ending, fates)
 
-    def _record(self, settlements: Sequence[Settlement], intakes: Sequence[Intake], ending: Ending | None) -> None:
+    def _record(
+        self, settlements: Sequence[Settlement], intakes: Sequence[Intake], ending: Ending | None, fates: Sequence[Fate]
+    ) -> None:
         self._unsettled += 1
 
         def done(void: Collection[int], error: Exception | None) -> None:
             self._unsettled -= 1
             if error is None:
                 self._recorded(settlements, intakes, void)
+                for fate in fates if len(void) < len(settlements) else ():
+                    self._tell(fate)
                 return
             log.error("not settled", error=str(error), again=ending is not None)
             for intake in intakes:
@@ -390,4 +400,4 @@ class Scheduler:
         """Not tried, and not this node's any more: held and removed ones, and what is left when the node stops."""
         now = self._clock.now()
         if untried:
-            self._record([Settlement(queued, due=now, reply=queued.last_reply) for queued in untried], [], None)
+            self._record([Settlement(queued, due=now, reply=queued.last_reply) for queued in untried], [], None, ())

@@ -94,9 +94,8 @@ class Scheduler:
         self._lanes = Lanes(settings.concurrency)
         self._asking: dict[str, list[Queued]] = {}  # recipients by the domain whose route is being found out
         self._waiting: deque[Lane] = deque()  # lanes with work, but no connection free
-        self._active = 0
+        self._active = self._unsettled = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._unsettled = 0
         self._unrecorded: list[Ending] = []  # could not be stored: to be said again
         self._running = False
         self._claims = Claims(spool, clock, settings.window, take=self._take, run=self._run, looked=self._lanes.sweep)
@@ -214,8 +213,7 @@ class Scheduler:
         if job is None:
             job = sorting.jobs[queued.message.id, lane.key] = Job(queued.message, [])
             lane.jobs.append(job)
-            # The attempt starts in the next round of the loop, when the message's other recipients are here too.
-            asyncio.get_running_loop().call_soon(self._serve, lane)
+            asyncio.get_running_loop().call_soon(self._serve, lane)  # when its other recipients are here, too
         job.recipients.append(queued)
 
     def _end(self, sorting: Sorting) -> None:
@@ -260,8 +258,8 @@ class Scheduler:
         try:
             while job is not None:
                 await self._attempt(lane, job)
-                go_on = lane.jobs and self._running and (not self._waiting or lane.route is None)
-                go_on = go_on and lane.active <= lane.width
+                go_on = lane.jobs and self._running and lane.active <= lane.width
+                go_on = go_on and (not self._waiting or lane.route is None)
                 job = lane.jobs.popleft() if go_on else None
         finally:
             lane.active -= 1
@@ -288,8 +286,8 @@ class Scheduler:
         for queued in recipients:
             queued.begun = True
         now = self._clock.now()
-        if lane.rests(now) and lane.rest_reply is not None:
-            outcomes = [Outcome(Verdict.DEFERRED, lane.rest_reply)] * len(recipients)
+        if (reply := lane.rests(now)) is not None:
+            outcomes = [Outcome(Verdict.DEFERRED, reply)] * len(recipients)
             turn = lane.turn(now, self._schedule)
             await self._settle(Ending(job.message, 0.0, turn, lane.key, recipients, outcomes))
             return
@@ -303,17 +301,16 @@ class Scheduler:
         except Exception as error:
             log.exception("an attempt broke", queue_id=job.message.queue_id, lane=lane.key)
             outcomes = [Outcome(Verdict.DEFERRED, say.LOCAL_ERROR.because(repr(error)))] * len(recipients)
-        self._learn(lane, outcomes)
+        if lane.route is not None:
+            self._learn(lane, outcomes)
         await self._settle(Ending(job.message, now, 0.0, lane.key, recipients, outcomes))
 
     def _learn(self, lane: Lane, outcomes: Sequence[Outcome]) -> None:
         """A destination that cannot be reached rests; one that takes mail gets what waited for it, too."""
-        if lane.route is None:
-            return
         if all(unreachable(outcome) for outcome in outcomes):
             lane.fail(self._clock.now(), self._schedule, outcomes[0].reply)
             return
-        took = any(outcome.verdict is not Verdict.DEFERRED for outcome in outcomes)
+        took = not all(outcome.verdict is Verdict.DEFERRED for outcome in outcomes)
         if lane.answer(took=took, most=self._settings.concurrency):
             self._serve(lane)
         if took and lane.stranded:
@@ -339,7 +336,7 @@ class Scheduler:
                 log.exception("no report could be made, trying again", queue_id=ending.message.queue_id)
                 self._settle_later(ending)
                 return
-        fates = fates_of(settlements, results, ending.rest, now)
+        fates = fates_of(settlements, results, ending.turn, now)
         fates += reports_told(intakes, ending.message.queue_id, now)
         self._record(settlements, intakes, ending, fates)
 
@@ -398,6 +395,6 @@ class Scheduler:
 
     def _put_back(self, untried: Sequence[Queued]) -> None:
         """Not tried, and not this node's any more: held and removed ones, and what is left when the node stops."""
-        now = self._clock.now()
         if untried:
+            now = self._clock.now()
             self._record([Settlement(queued, due=now, reply=queued.last_reply) for queued in untried], [], None, ())

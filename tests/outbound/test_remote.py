@@ -11,6 +11,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from glasspost.errors import StoreError
 from glasspost.mail.address import Address
 from glasspost.mail.envelope import BodyType, Notify, Outcome, Verdict
 from glasspost.net.dialer import dial
+from glasspost.net.tls import ClientContexts
 from glasspost.outbound.connections import ReuseSettings
 from glasspost.outbound.conversation import Conversation, ConversationSettings, Timeouts
 from glasspost.outbound.remote import RemoteCourier, RemoteSettings
@@ -207,6 +209,16 @@ def server_tls(name: str = "mx.example.org") -> ssl.SSLContext:
     return context
 
 
+class Trusting(ClientContexts):
+    """The contexts of a client whose system trusts AUTHORITY."""
+
+    def verifying(self, ca_file: Path | None = None, *, any_name: bool = False) -> ssl.SSLContext:
+        context = super().verifying(ca_file, any_name=any_name)
+        if ca_file is None:
+            AUTHORITY.configure_trust(context)
+        return context
+
+
 LOOPS = {"asyncio": asyncio.DefaultEventLoopPolicy, "uvloop": uvloop.EventLoopPolicy}
 
 
@@ -230,11 +242,6 @@ async def make_post() -> AsyncIterator[MakePost]:
         client: SmtpClientSettings | None = None,
         dialer: Any = dial,
     ) -> Post:
-        opportunistic = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        opportunistic.check_hostname = False
-        opportunistic.verify_mode = ssl.CERT_NONE
-        verifying = ssl.create_default_context()
-        AUTHORITY.configure_trust(verifying)
         recordings: list[Notebook] = []
 
         def open_recording(local: str, peer: str) -> Any:
@@ -249,8 +256,7 @@ async def make_post() -> AsyncIterator[MakePost]:
             settings,
             dial=dialer,
             open_recording=open_recording,
-            opportunistic=opportunistic,
-            verifying=verifying,
+            contexts=Trusting(),
             clock=SystemClock(),
         )
         posts.append(Post(courier, recordings))

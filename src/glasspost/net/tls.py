@@ -1,7 +1,12 @@
 """TLS contexts: what we show, and what others must show us.
 
-Lives here: the server's context, its self-signed certificate where none is configured, and the client's two contexts.
-Does not live here: the handshake (connection.py), what a destination requires (outbound/routes.py).
+Lives here: how strict our TLS is: the server's context, and the client's; the self-signed certificate that is shown
+where none is configured.
+Does not live here: which certificate is shown to whom (shown.py), the handshake (connection.py), what a destination
+must prove (outbound/routes.py).
+
+An idle TLS connection costs little: Python has OpenSSL release its buffers (SSL_MODE_RELEASE_BUFFERS), and uvloop
+keeps none of its own; bench/tls_memory.py measures it.
 """
 
 from __future__ import annotations
@@ -21,15 +26,26 @@ def server_context(certificate: Path, key: Path, minimum: str) -> ssl.SSLContext
     """What a listener shows. `minimum` is "1.2" or "1.3". Raises ConfigurationError where the files do not fit."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if minimum == "1.3" else ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20")
+    # For TLS 1.2: forward secrecy and authenticated encryption, or nothing (RFC 9325 §4.2). TLS 1.3 has only such.
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.num_tickets = 1  # mail servers seldom come back at once
     try:
-        context.load_cert_chain(certificate, key)
+        # An empty passphrase, because OpenSSL would otherwise ask for one at the terminal.
+        context.load_cert_chain(certificate, key, password=lambda: b"")
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(
-            [Problem(str(certificate), 0, "tls.certificate", f"cannot be used: {error}")]
+            [Problem(str(certificate), 0, "tls.certificate", f"cannot be used: {_why(error)}")]
         ) from None
     return context
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return "the key is not the key of this certificate"
+        return (error.reason or "certificate or key is not in PEM form").lower().replace("_", " ")
+    return (error.strerror or str(error)).lower()
 
 
 def opportunistic_context() -> ssl.SSLContext:
@@ -41,16 +57,49 @@ def opportunistic_context() -> ssl.SSLContext:
     return context
 
 
-def verifying_context(authorities: Iterable[Path] = ()) -> ssl.SSLContext:
-    """A certificate that is right for the name, by the system's authorities and those in `authorities` (PEM)."""
-    context = ssl.create_default_context()
+def verifying_context(authorities: Iterable[Path] = (), *, any_name: bool = False) -> ssl.SSLContext:
+    """A certificate that is right for the name, by the authorities in `authorities` (PEM), or by the system's where
+    there are none. With `any_name` the name is left to the caller (certificate.is_for)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # asks for a certificate, and checks the name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = not any_name
+    own = False
     for path in authorities:
+        own = True
         try:
             context.load_verify_locations(path)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError([Problem(str(path), 0, "smarthost.ca_file", f"cannot be used: {error}")]) from None
+            raise ConfigurationError([Problem(str(path), 0, "ca_file", f"cannot be used: {_why(error)}")]) from None
+    if not own:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     return context
+
+
+class ClientContexts:
+    """The contexts of a node's client, each made once: those of one CA file again when the file has changed."""
+
+    def __init__(self) -> None:
+        self.opportunistic = opportunistic_context()
+        self._verifying: dict[tuple[str, bool], tuple[int, ssl.SSLContext]] = {}
+
+    def verifying(self, ca_file: Path | None = None, *, any_name: bool = False) -> ssl.SSLContext:
+        """`verifying_context` with one CA file. Raises ConfigurationError where the file was never usable; one that has
+        become unusable is not looked at until it is usable again."""
+        known = self._verifying.get((str(ca_file), any_name))
+        moment = 0
+        try:
+            moment = ca_file.stat().st_mtime_ns if ca_file is not None else 0
+            if known is not None and known[0] == moment:
+                return known[1]
+            context = verifying_context([ca_file] if ca_file is not None else (), any_name=any_name)
+        except (OSError, ConfigurationError) as error:
+            if known is not None:
+                return known[1]
+            if isinstance(error, ConfigurationError):
+                raise
+            raise ConfigurationError([Problem(str(ca_file), 0, "ca_file", f"cannot be used: {_why(error)}")]) from None
+        self._verifying[str(ca_file), any_name] = (moment, context)
+        return context
 
 
 def self_signed(folder: Path, hostname: str) -> tuple[Path, Path]:

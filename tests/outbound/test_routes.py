@@ -116,7 +116,7 @@ def router(nameserver: Nameserver) -> Routing:
 
 
 def mx(domain: str, *hosts: Host) -> Route:
-    return Route(f"mx:{domain}", hosts, tls="may")
+    return Route(f"mx:{domain}", hosts, tls="may", names_are_sure=domain.startswith("["))
 
 
 ROUTES: list[tuple[str, str, Route | Reply]] = [
@@ -362,6 +362,7 @@ async def test_a_smarthost_brings_its_own_tls_and_sign_in(router: Routing) -> No
         implicit_tls=True,
         username="us",
         password="secret",
+        names_are_sure=True,
     )
     assert "secret" not in repr(found) + repr(relay)
 

@@ -18,8 +18,8 @@ from cryptography import x509
 
 from glasspost.errors import ConfigurationError
 from glasspost.mail.address import a_label
-from glasspost.net.certificate import dns_names
-from glasspost.net.tls import server_context
+from glasspost.net.certificate import dns_names, in_short
+from glasspost.net.tls import ServerContext, server_context
 
 _FileState = tuple[int, int, int]  # when it was changed, in nanoseconds; its size; which file it is
 
@@ -99,6 +99,7 @@ class ShownCertificates:
         state = _state(pair)  # before the reading: what is written meanwhile is a change at the next look
         context = server_context(*pair, self._minimum)
         certificate = x509.load_pem_x509_certificates(pair.certificate.read_bytes())[0]
+        context.shows = in_short(certificate)
         return _Shown(pair, state, context, dns_names(certificate))
 
     def _index(self) -> None:
@@ -115,6 +116,14 @@ class ShownCertificates:
 
     def _choose(self, tls: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
         tls.context = self._for(name or "").context
+
+
+def shown_words(tls: ssl.SSLObject) -> str:
+    """A TLS connection of ours as a server, for the record: version, cipher, and the certificate that was shown."""
+    cipher = tls.cipher()
+    words = f"{tls.version()} {cipher[0] if cipher else 'no cipher'}"
+    shows = tls.context.shows if isinstance(tls.context, ServerContext) else ""
+    return f"{words}, shown: {shows}" if shows else words
 
 
 def _state(pair: Pair) -> tuple[_FileState, _FileState] | None:

@@ -22,9 +22,15 @@ from glasspost.errors import ConfigurationError, Problem
 SELF_SIGNED_DAYS = 3650
 
 
-def server_context(certificate: Path, key: Path, minimum: str) -> ssl.SSLContext:
+class ServerContext(ssl.SSLContext):
+    """A server's context that can tell what it shows."""
+
+    shows: str = ""  # the certificate in short, for the record
+
+
+def server_context(certificate: Path, key: Path, minimum: str) -> ServerContext:
     """What a listener shows. `minimum` is "1.2" or "1.3". Raises ConfigurationError where the files do not fit."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if minimum == "1.3" else ssl.TLSVersion.TLSv1_2
     # For TLS 1.2: forward secrecy and authenticated encryption, or nothing (RFC 9325 §4.2). TLS 1.3 has only such.
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
@@ -44,7 +50,7 @@ def _why(error: OSError) -> str:
     if isinstance(error, ssl.SSLError):
         if error.reason == "KEY_VALUES_MISMATCH":
             return "the key is not the key of this certificate"
-        return (error.reason or "certificate or key is not in PEM form").lower().replace("_", " ")
+        return error.reason.lower().replace("_", " ") if error.reason else "certificate or key is not in PEM form"
     return (error.strerror or str(error)).lower()
 
 

@@ -23,7 +23,7 @@ from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.inbound.visit import Visit
 from glasspost.net.addresses import OwnAddresses
-from glasspost.net.connection import Connection
+from glasspost.net.connection import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Connection
 from glasspost.net.dialer import dial
 from glasspost.net.dns import Resolver
 from glasspost.net.tls import ClientContexts
@@ -183,8 +183,8 @@ class Node:
                     listener.port,
                     backlog=listener.backlog,
                     ssl=implicit,
-                    ssl_handshake_timeout=30 if implicit else None,
-                    ssl_shutdown_timeout=3 if implicit else None,
+                    ssl_handshake_timeout=HANDSHAKE_SECONDS if implicit else None,
+                    ssl_shutdown_timeout=SHUTDOWN_SECONDS if implicit else None,
                 )
             except OSError as error:
                 await self._close_doors()

@@ -1,7 +1,7 @@
 """The arguments of MAIL and RCPT: path and ESMTP parameters to envelope values, or to the refusal they deserve.
 
 Lives here: what SIZE, BODY, SMTPUTF8, RET, ENVID, AUTH, REQUIRETLS, NOTIFY and ORCPT mean (RFC 1870, 6152, 3030, 6531,
-3461, 4954, 8689).
+3461, 4954; RFC 8689 §4.3).
 Does not live here: how a path is written (grammar.py), when a command may come (smtp_table.py).
 """
 

@@ -34,7 +34,9 @@ class Message:
     content: Content
     in_hand: int = 0  # recipients of it that this node's scheduler holds
     requiretls: bool = False
-    tls_optional: bool = False
+    tls_optional: bool = (
+        False  # a recipient's policy, where one demands TLS, is not to stand in the way (RFC 8689 §4.2.2)
+    )
 
     @property
     def queue_id(self) -> str:

@@ -5,12 +5,13 @@ where none is configured.
 Does not live here: which certificate is shown to whom (shown.py), the handshake (connection.py), what a destination
 must prove (outbound/routes.py).
 
-An idle TLS connection costs little: Python has OpenSSL release its buffers (SSL_MODE_RELEASE_BUFFERS), and uvloop
-keeps none of its own; bench/tls_memory.py measures it.
+What an idle TLS connection costs is measured by bench/tls_memory.py. Python has OpenSSL release its buffers
+(SSL_MODE_RELEASE_BUFFERS); uvloop reads into a buffer of 256 KB, of which only the pages that were used are there.
 """
 
 from __future__ import annotations
 
+import ctypes
 import datetime
 import os
 import ssl
@@ -20,6 +21,21 @@ from pathlib import Path
 from glasspost.errors import ConfigurationError, Problem
 
 SELF_SIGNED_DAYS = 3650
+
+_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+_LARGE = 128 * 1024  # octets
+
+
+def keep_large_buffers_apart() -> None:
+    """Have the process return large buffers to the system as soon as they are free, and get fresh ones.
+
+    glibc would begin to recycle them after the first few: then each TLS connection's buffer of 256 KB, of which it uses
+    a page or two, lies on memory that others have filled before, and costs several times as much. Elsewhere than on
+    glibc nothing is done.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 class ServerContext(ssl.SSLContext):

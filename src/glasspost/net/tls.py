@@ -5,7 +5,7 @@ where none is configured.
 Does not live here: which certificate is shown to whom (shown.py), the handshake (connection.py), what a destination
 must prove (outbound/routes.py).
 
-What an idle TLS connection costs is measured by bench/tls_memory.py. Python has OpenSSL release its buffers
+What an idle TLS connection costs is measured by the bench (workloads/idle.py). Python has OpenSSL release its buffers
 (SSL_MODE_RELEASE_BUFFERS); uvloop reads into a buffer of 256 KB, of which only the pages that were used are there.
 """
 

@@ -36,8 +36,8 @@ class Destination(Section):
         description='The recipients\' domain: "example.org", ".example.org" for every name below it, "*" for all.'
     )
     tls: ClientTls = Field(
-        description='"none" is not used, "may" where offered, "encrypt" required with any certificate, "verify" '
-        "required with a certificate that is right for the server's name."
+        description='What TLS must prove: "none" is not used, "may" where offered, "encrypt" required with any '
+        'certificate, "verify" required with a certificate that is right for the server\'s name.'
     )
     names: tuple[Name, ...] = Field(
         default=(),

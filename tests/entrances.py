@@ -22,7 +22,7 @@ from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.mail.address import Address
 from glasspost.net.tls import self_signed, server_context
-from glasspost.node import wiring
+from glasspost.node import device_wiring, wiring
 from glasspost.node.settings import Config, Listener
 from glasspost.storage.accounts import Directory
 from glasspost.storage.database import Database
@@ -76,6 +76,7 @@ class House:
             may_claim=lambda intake: False,
             tls_context=self._tls_context(self.config.listener[0]),
             sessions=set(),
+            bridge=device_wiring.bridge(self.config, self.config.listener[0]),
         )
         self.port = 0
         self._server: asyncio.Server | None = None

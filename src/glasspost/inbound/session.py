@@ -44,7 +44,7 @@ class SmtpSession(Visit):
         while (event := core.next_event()) is not None:
             if isinstance(event, Body):
                 assert self._transaction is not None
-                self._transaction.draft.add(event.data)
+                self._transaction.add(event.data)
             elif isinstance(event, Rcpt):
                 self._judge_recipient(event.recipient)
             elif isinstance(event, Mail):
@@ -90,7 +90,7 @@ class SmtpSession(Visit):
             case events.Expand():
                 core.answer(self._noted(self._entrance.policy.expand(event.text)))
             case events.SignIn():
-                self._begin(self._sign_in(event))
+                self._begin_sign_in(event)
             case events.StartTls():
                 return self._begin_tls()
             case events.Left():
@@ -103,7 +103,8 @@ class SmtpSession(Visit):
 
     def _judge_sender(self, envelope: Envelope) -> None:
         self._transaction = Transaction(self._entrance, self._client, self._go_on_reading)
-        self._decide(self._entrance.policy.judge_sender(self._client, envelope), "sender", envelope)
+        rules = self._entrance.bridge or self._entrance.policy
+        self._decide(rules.judge_sender(self._client, envelope), "sender", envelope)
 
     def _judge_recipient(self, recipient: Recipient) -> None:
         assert self._core is not None
@@ -171,6 +172,7 @@ class SmtpSession(Visit):
         assert core is not None
         assert core.envelope is not None
         assert transaction is not None
+        transaction.ended()
         scan = scan_headers(transaction.draft.opening(HEADER_LIMIT))
         if self._recording is not None:
             self._recording.header(scan)
@@ -249,6 +251,14 @@ class SmtpSession(Visit):
             self._broke(fault)
 
     # --- signing in ---
+
+    def _begin_sign_in(self, event: events.SignIn) -> None:
+        bridge, credentials = self._entrance.bridge, event.credentials
+        if bridge is None:
+            self._begin(self._sign_in(event))
+            return
+        assert self._core is not None
+        self._core.answer(bridge.judge_sign_in(self._client, credentials.username, credentials.password))
 
     async def _sign_in(self, event: events.SignIn) -> None:
         assert self._recording is not None

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from glasspost.node.device_settings import Bridge, Device, quarrels
 from glasspost.node.relay_settings import Dns, Relay, Smarthost
 from glasspost.node.values import (
     DAY,
@@ -93,10 +94,10 @@ class Listener(Section):
     """A port to listen on; write one [[listener]] for each. Without any: mx on 2525, submission on 2587 and pop3
     on 2110, all on 127.0.0.1 with STARTTLS. With at least one, only those that are written."""
 
-    role: Literal["mx", "submission", "pop3"] = Field(
+    role: Literal["mx", "submission", "pop3", "device"] = Field(
         description='Who comes here: "mx" takes mail from other servers for local domains, "submission" '
         'takes mail from signed-in users for anywhere (RFC 6409), "pop3" lets owners fetch their mail (RFC '
-        "1939)."
+        '1939), "device" takes mail from devices that cannot do today\'s rules ([bridge], [[device]]).'
     )
     address: Ip = Field(
         default="127.0.0.1",
@@ -301,6 +302,8 @@ class Config(Section):
     pop3: Pop3 = Pop3()
     relay: Relay = Relay()
     smarthost: tuple[Smarthost, ...] = ()
+    bridge: Bridge = Bridge()
+    device: tuple[Device, ...] = ()
     dns: Dns = Dns()
     transcripts: Transcripts = Transcripts()
     mailboxes: Mailboxes = Mailboxes()
@@ -319,6 +322,10 @@ class Config(Section):
             if smarthost.domain in domains:
                 yield f"smarthost.{number}.domain", f'Another smarthost is for "{smarthost.domain}" already.'
             domains.add(smarthost.domain)
+        roles = [listener.role for listener in self.listener]
+        if "device" in roles and not self.device:
+            yield f"listener.{roles.index('device')}.role", "Has nobody to listen to: write a [[device]]."
+        yield from quarrels(self.device)
 
     def with_data(self, folder: Path | None) -> Config:
         """The same configuration with another data folder, as `--data` asks; unchanged for None."""

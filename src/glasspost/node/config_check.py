@@ -22,6 +22,7 @@ from cryptography import x509
 from glasspost.clock import Clock
 from glasspost.errors import ConfigurationError, Problem, StoreError
 from glasspost.explain.shelf import own_cards
+from glasspost.net.old_tls import old_server_context
 from glasspost.node.config import Reading
 from glasspost.node.relay_settings import first_line
 from glasspost.node.settings import Listener
@@ -41,6 +42,7 @@ def findings(reading: Reading, clock: Clock, *, ports: bool = True) -> list[Prob
     found += _data(reading)
     found += _certificate(reading, clock)
     found += _smarthosts(reading)
+    found += _devices(reading)
     found += _source_addresses(reading)
     found += _explanations(reading)
     return found
@@ -237,6 +239,22 @@ def _smarthosts(reading: Reading) -> Iterator[Problem]:
             except OSError as error:
                 reason = f"{smarthost.ca_file} cannot be read: {_told(error)}."
                 yield reading.problem((*steps, "ca_file"), reason)
+
+
+def _devices(reading: Reading) -> Iterator[Problem]:
+    """The bridge's certificate, and the devices' password files."""
+    config = reading.config
+    try:
+        if config.bridge.certificate is not None and config.bridge.key is not None:
+            old_server_context(config.bridge.certificate, config.bridge.key)
+    except ConfigurationError as error:
+        yield from (reading.problem(("bridge", "certificate"), problem.reason) for problem in error.problems)
+    for number, device in enumerate(config.device):
+        try:
+            device.secret()
+        except ConfigurationError as error:
+            steps = ("device", number, "password_file")
+            yield from (reading.problem(steps, problem.reason) for problem in error.problems)
 
 
 def _unreadable(path: Path) -> str:

@@ -45,8 +45,8 @@ class Letter:
 
 @dataclass
 class Provider:
-    """Takes mail only after STARTTLS to TLS 1.3, only from its one account, and only from its own address, in the envelope and in
-    From; exactly one From, Date and Message-ID each. It may be down, and come up again on the same port."""
+    """Takes mail only after STARTTLS to TLS 1.3, only from its one account, and only from its own address, in the
+    envelope and in From; exactly one From, Date and Message-ID each. It may be down, and come up again."""
 
     ca_file: Path
     context: ssl.SSLContext

@@ -24,7 +24,10 @@ from glasspost.protocol.smtp_leniency import EVERYTHING, Leniency
 
 # A device as bad as it comes: no HELO, no brackets, LF everywhere but at the one place where it counts, no header
 # worth the name, a sender that is nobody's, no QUIT.
-SLOPPY = b"MAIL FROM:root@localhost\nRCPT TO:dave@client.example\nDATA\nSubject: toner %d\nFrom: root\n\nIt is low.\n\r\n.\r\n"
+SLOPPY = (
+    b"MAIL FROM:root@localhost\nRCPT TO:dave@client.example\nDATA\n"
+    b"Subject: toner %d\nFrom: root\n\nIt is low.\n\r\n.\r\n"
+)
 
 
 async def send(port: int, octets: bytes, *, piece: int = 0) -> str:
@@ -48,10 +51,9 @@ async def send(port: int, octets: bytes, *, piece: int = 0) -> str:
 
 @pytest.mark.parametrize("piece", [0, 1], ids=["at once", "byte by byte"])
 async def test_a_device_reaches_a_provider_that_it_could_never_speak_to(tmp_path: Path, piece: int) -> None:
-    async with strict_provider(tmp_path) as provider:
-        async with bridge(tmp_path / "node", provider) as node:
-            await send(port_of(node), SLOPPY % 1, piece=piece)
-            (letter,) = await provider.arrived()
+    async with strict_provider(tmp_path) as provider, bridge(tmp_path / "node", provider) as node:
+        await send(port_of(node), SLOPPY % 1, piece=piece)
+        (letter,) = await provider.arrived()
     assert letter.tls == "TLSv1.3"
     assert (letter.sender, letter.recipients) == (ACCOUNT, ["dave@client.example"])
     assert letter.message["X-Device-From"] == "root"
@@ -89,13 +91,13 @@ async def test_while_the_provider_is_down_mail_waits_and_a_restart_of_the_node_c
 
 
 async def test_an_end_with_lf_is_no_end_and_the_device_is_told(tmp_path: Path) -> None:
-    async with strict_provider(tmp_path) as provider:
-        async with bridge(tmp_path / "node", provider, smtp={"data_timeout": 0.2}) as node:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port_of(node))
-            writer.write((SLOPPY % 1).replace(b"\r", b""))
-            async with asyncio.timeout(20):
-                said = (await reader.read()).decode().splitlines()
-            writer.close()
+    impatient = {"data_timeout": 0.2}
+    async with strict_provider(tmp_path) as provider, bridge(tmp_path / "node", provider, smtp=impatient) as node:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(node))
+        writer.write((SLOPPY % 1).replace(b"\r", b""))
+        async with asyncio.timeout(20):
+            said = (await reader.read()).decode().splitlines()
+        writer.close()
     assert said[-1].startswith("421 4.5.2 A message ends with CR LF, dot, CR LF; LF, dot, LF is no end.")
     assert "# it ended its message with LF in place of CR LF, which is no end, and waited" in talks(node)
     assert provider.letters == []

@@ -16,8 +16,10 @@ import pytest
 from bridges import ACCOUNT, bridge, port_of, strict_provider, talks
 from entrances import DEVICES
 from glasspost.errors import ConfigurationError
-from glasspost.net.tls import server_context
+from glasspost.net.tls import self_signed, server_context
 from glasspost.node import device_wiring, wiring
+from glasspost.node.catalogue import write_value
+from glasspost.node.config import load
 from glasspost.node.node import Node
 from glasspost.node.settings import Config
 from glasspost.protocol.smtp_leniency import EVERYTHING, Leniency
@@ -132,8 +134,6 @@ async def test_only_devices_are_forgiven(entrance, role: str, sin: Leniency) -> 
 
 
 def _toml(devices: list[dict[str, object]]) -> str:
-    from glasspost.node.catalogue import write_value
-
     return (
         "["
         + ", ".join("{" + ", ".join(f"{k} = {write_value(v)}" for k, v in one.items()) + "}" for one in devices)
@@ -197,8 +197,6 @@ async def test_only_devices_get_old_tls(entrance, role: str, version: ssl.TLSVer
     ],
 )
 def test_a_device_must_be_knowable_and_have_a_sender(device: dict[str, object], told: str, tmp_path: Path) -> None:
-    from glasspost.node.config import load
-
     (tmp_path / "g.toml").write_text(f"device = {_toml([device])}\n")
     with pytest.raises(ConfigurationError, match=told):
         load(tmp_path / "g.toml", {})
@@ -215,11 +213,41 @@ def test_a_listener_for_devices_needs_devices() -> None:
 
 
 def test_what_devices_are_shown_is_a_context_of_their_own(tmp_path: Path) -> None:
-    from glasspost.net.tls import self_signed
-
     usual = server_context(*self_signed(tmp_path, "bridge.example.org"), "1.2")
     assert device_wiring.tls_context(_config(), tmp_path, usual) is not usual
     assert usual.minimum_version is ssl.TLSVersion.TLSv1_2
     strict = _config(bridge={"lenient": ["brackets"]})
     assert device_wiring.tls_context(strict, tmp_path, usual) is usual
     assert device_wiring.tls_context(_config(), tmp_path, None) is None
+
+
+# --- the recipes of docs/devices.md -------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "examples" / "bridge").glob("*.toml"))
+
+
+def test_there_is_a_recipe_for_each_provider() -> None:
+    page = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
+    assert [path.stem for path in RECIPES] == ["gmail", "microsoft365", "netease163", "qq", "sina"]
+    assert all(f"`examples/bridge/{path.name}`" in page for path in RECIPES)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
+def test_a_recipe_loads_and_sends_on_with_proof_and_a_sign_in(path: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / path.name
+    recipe.write_bytes(path.read_bytes())
+    config = load(recipe, {})
+    assert config.smarthost[0].password_file is not None
+    config.smarthost[0].password_file.write_text("abcdefghijklmnop\n")
+    smarthost = wiring.routing_settings(config).smarthosts["*"]
+    (device,) = config.device
+    assert smarthost.tls == "verify"
+    assert smarthost.username == str(device.sender)
+    assert [listener.role for listener in config.listener] == ["device"]
+
+
+def test_the_pages_example_loads(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
+    (tmp_path / "one.toml").write_text(page.partition("```toml\n")[2].partition("```")[0])
+    assert [device.name for device in load(tmp_path / "one.toml", {}).device] == ["printer", "camera"]

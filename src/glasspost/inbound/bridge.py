@@ -105,8 +105,8 @@ class Bridge:
         return say.AUTH_OK
 
     def judge_sender(self, client: Client, envelope: Envelope) -> Reply:
-        """MAIL: only known devices send; a sender that theirs may not be becomes one that may (RFC 5321 §3.9.2 does
-        the same for lists: failures then come to somebody who reads them)."""
+        """MAIL: only known devices send; a sender that theirs may not be becomes one that may, so that failures
+        come to somebody who reads them."""
         device = client.device
         if device is None:
             return say.AUTH_REQUIRED if self.signs_in else say.NOT_A_DEVICE.because(f"no [[device]] has {client.ip}")

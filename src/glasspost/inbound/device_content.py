@@ -88,7 +88,7 @@ class DeviceContent:
         return self._device.may_be(Address(local, domain))
 
     def on_top(self, opening: bytes, size: int, *, hostname: str, queue_id: str, now: float) -> bytes:
-        """The fields that go on top, below our Received: what a message must have and this one has not.
+        """The fields that go on top, below our Received: what a message must have and this one has not (RFC 5321 §6.4).
 
         `opening` is its beginning as it is stored, `size` all its octets, `now` in seconds since the epoch.
         """

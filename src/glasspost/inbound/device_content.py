@@ -21,7 +21,9 @@ from glasspost.mail.message import date_text, header_values, scan_headers, split
 HEADER_LIMIT = 65_536  # octets in which the end of the header is waited for; a longer one passes as it is
 _SENDERS = re.compile(rb"(?<![^\n])(From|Sender)(?=[ \t]*:)", re.IGNORECASE)
 _HEADER_IS_OVER = re.compile(rb"\n\r\n")
-_MAILBOX = re.compile(r"(?P<phrase>[^<>,]*)<\s*(?P<inside>[^<>@\s]+@[^<>@\s]+)\s*>|(?P<plain>[^<>@\s,]+@[^<>@\s,]+)")
+_MAILBOX = re.compile(
+    r'(?P<phrase>"[^"\\]*" *|[^<>,"]*)<\s*(?P<inside>[^<>@\s]+@[^<>@\s]+)\s*>|(?P<plain>[^<>@\s,]+@[^<>@\s,]+)'
+)
 _PHRASE = re.compile(r'[A-Za-z0-9 _.!?=*/+-]{1,60}|"[\x20-\x21\x23-\x5b\x5d-\x7e]{1,60}"')
 
 
@@ -76,9 +78,9 @@ class DeviceContent:
             found = _MAILBOX.match(authors[0])
             phrase = (found["phrase"] or "").strip() if found else ""
             self._phrase = phrase if _PHRASE.fullmatch(phrase) else ""
-        if len(authors) > 1:
-            return False
-        return all(self._is_allowed(value) for value in (*authors, *header_values(header, "Sender")))
+        named = [*authors, *header_values(header, "Sender")]
+        odd = len(named) != len(_SENDERS.findall(header))  # a blank before the colon hides a field from most readers
+        return not odd and len(authors) <= 1 and all(map(self._is_allowed, named))
 
     def _is_allowed(self, value: str) -> bool:
         found = _MAILBOX.fullmatch(value)

@@ -79,7 +79,9 @@ class Device(Section):
     """A device, or several treated alike, who may send to anywhere through listeners of role device; write one
     [[device]] for each. It is known by its network, by its credentials, or by either."""
 
-    name: Annotated[Text, Field(min_length=1, max_length=40)] = Field(description='What transcripts call it: one word, like "printer".')
+    name: Annotated[Text, Field(min_length=1, max_length=40)] = Field(
+        description='What transcripts call it: one word, like "printer".'
+    )
     sender: Mailbox = Field(
         description="The address its mail goes out as, in the envelope and in From. The next server must let you use "
         "it; failures are reported to it, so somebody should read what comes to it."

@@ -164,6 +164,6 @@ def test_what_a_device_names(tmp_path: Path) -> None:
         '[[device]]\nname = "camera"\nsender = "a@example.org"\nusername = "camera"\npassword_file = "none"\n'
         '[bridge]\ncertificate = "c.pem"\nkey = "c.pem"\n'
     )
-    told = "\n".join(check(tmp_path, text))
-    assert "5: device.password_file: [Errno 2] No such file" in told
+    told = "\n".join(found(tmp_path, text))
+    assert "5: device.password_file: none cannot be read: no such file or directory." in told
     assert "7: bridge.certificate: cannot be used: " in told

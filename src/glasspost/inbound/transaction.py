@@ -15,6 +15,7 @@ from glasspost.inbound.client import Client
 from glasspost.inbound.device_content import DeviceContent
 from glasspost.inbound.entrance import Entrance
 from glasspost.inbound.gates import Arrival
+from glasspost.inbound.limits import Share
 from glasspost.inbound.policy import Destinations
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import Envelope, Recipient
@@ -30,7 +31,7 @@ TARGET_LIMIT = 4_000  # recipients of one message after aliases (a message has a
 class Transaction:
     """From an accepted MAIL to the commit of its message."""
 
-    __slots__ = ("_client", "_content", "_entrance", "add", "destinations", "draft")
+    __slots__ = ("_client", "_content", "_entrance", "destinations", "draft", "share")
 
     def __init__(self, entrance: Entrance, client: Client, on_room: Callable[[], None]) -> None:
         """`on_room`: called when the disk has caught up with the sender."""
@@ -38,17 +39,31 @@ class Transaction:
         self._client = client
         self.destinations = Destinations()
         self.draft = entrance.spool.new_draft(on_room)
-        self.add = self.draft.add  # takes the next octets of the message
+        self.share = Share(entrance.burden)
         self._content: DeviceContent | None = None
         if client.device is not None:
             completes = Leniency.HEADER in entrance.settings.offer.lenient
-            self._content = DeviceContent(client.device, self.draft.add, client.note, completes=completes)
-            self.add = self._content.feed
+            self._content = DeviceContent(client.device, self._gather, client.note, completes=completes)
+
+    def add(self, data: bytes) -> None:
+        """The next octets of the message."""
+        if self._content is None:
+            self.share.add(self.draft, data)
+        else:
+            self._content.feed(data)
+
+    def _gather(self, data: bytes) -> None:
+        self.share.add(self.draft, data)
 
     def ended(self) -> None:
         """The message is here whole."""
         if self._content is not None:
             self._content.end()
+
+    def discard(self) -> None:
+        """The message is not wanted, or its sender is gone before it was whole."""
+        self.draft.discard()
+        self.share.drop(self.draft)
 
     def judge_recipient(self, envelope: Envelope, recipient: Recipient) -> Reply:
         """Whether policy takes it; then it is among the destinations."""

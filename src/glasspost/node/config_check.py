@@ -221,16 +221,7 @@ def _day(moment: datetime) -> str:
 def _smarthosts(reading: Reading) -> Iterator[Problem]:
     for number, smarthost in enumerate(reading.config.smarthost):
         steps = ("smarthost", number)
-        if smarthost.password_file is not None:
-            try:
-                first_line(smarthost.password_file)
-            except OSError as error:
-                reason = f"{smarthost.password_file} cannot be read: {_told(error)}."
-                yield reading.problem((*steps, "password_file"), reason)
-            except UnicodeDecodeError:
-                yield reading.problem((*steps, "password_file"), f"{smarthost.password_file} is not UTF-8 text.")
-            except ValueError as error:
-                yield reading.problem((*steps, "password_file"), str(error))
+        yield from _password_file(reading, (*steps, "password_file"), smarthost.password_file)
         if smarthost.ca_file is not None:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=smarthost.ca_file)
@@ -250,11 +241,20 @@ def _devices(reading: Reading) -> Iterator[Problem]:
     except ConfigurationError as error:
         yield from (reading.problem(("bridge", "certificate"), problem.reason) for problem in error.problems)
     for number, device in enumerate(config.device):
-        try:
-            device.secret()
-        except ConfigurationError as error:
-            steps = ("device", number, "password_file")
-            yield from (reading.problem(steps, problem.reason) for problem in error.problems)
+        yield from _password_file(reading, ("device", number, "password_file"), device.password_file)
+
+
+def _password_file(reading: Reading, steps: tuple[str | int, ...], path: Path | None) -> Iterator[Problem]:
+    if path is None:
+        return
+    try:
+        first_line(path)
+    except OSError as error:
+        yield reading.problem(steps, f"{path} cannot be read: {_told(error)}.")
+    except UnicodeDecodeError:
+        yield reading.problem(steps, f"{path} is not UTF-8 text.")
+    except ValueError as error:
+        yield reading.problem(steps, str(error))
 
 
 def _unreadable(path: Path) -> str:

@@ -6,7 +6,7 @@ Does not live here: who may have any of it: only role device (node/device_wiring
 they are judged (chat.py, smtp_content.py), a message's header where it is read (inbound/device_content.py).
 
 None of this touches the end of a message: it is CR LF . CR LF for everyone (DESIGN law 5;
-docs/decisions/0013-no-lenient-end.md).
+docs/decisions/0012-no-lenient-end.md).
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from glasspost.node.filter_settings import Hooks, Milter, Rspamd
+from glasspost.node.filter_settings import contradictions as filter_contradictions
 from glasspost.node.relay_settings import Dns, Relay, Smarthost
 from glasspost.node.values import (
     DAY,
@@ -321,6 +323,9 @@ class Config(Section):
     mailboxes: Mailboxes = Mailboxes()
     reports: Reports = Reports()
     explain: Explain = Explain()
+    hooks: Hooks = Hooks()
+    milter: tuple[Milter, ...] = ()
+    rspamd: Rspamd = Rspamd()
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         ports: set[tuple[str, int]] = set()
@@ -334,6 +339,7 @@ class Config(Section):
             if smarthost.domain in domains:
                 yield f"smarthost.{number}.domain", f'Another smarthost is for "{smarthost.domain}" already.'
             domains.add(smarthost.domain)
+        yield from filter_contradictions(self.milter)
 
     def with_data(self, folder: Path | None) -> Config:
         """The same configuration with another data folder, as `--data` asks; unchanged for None."""

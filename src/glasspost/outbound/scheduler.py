@@ -79,10 +79,12 @@ class Scheduler:
         reports: Reports,
         clock: Clock,
         tell: Callable[[Fate], None] = lambda fate: None,
+        tell_relayed: bool = False,
     ) -> None:
-        """`tell` hears what became of each recipient, after it was recorded."""
+        """`tell` hears what became of each recipient, after it was recorded; of those whom the next server took only
+        with `tell_relayed`."""
         self._settings = settings
-        self._tell = tell
+        self._tell, self._tell_relayed = tell, tell_relayed
         self._spool = spool
         self._mailboxes = mailboxes
         self._ways = Ways(router, directory, clock)
@@ -343,7 +345,7 @@ class Scheduler:
                 log.exception("no report could be made, trying again", queue_id=ending.message.queue_id)
                 self._settle_later(ending)
                 return
-        fates = fates_of(settlements, results, ending.rest, now)
+        fates = fates_of(settlements, results, ending.rest, now, relayed=self._tell_relayed)
         fates += reports_told(intakes, ending.message.queue_id, now)
         self._record(settlements, intakes, ending, fates)
 

@@ -52,8 +52,9 @@ BODY = Step("body", b"B", 0x10, 0x80000)
 END_OF_MESSAGE = Step("end of message", b"E", 0, 0, 5)
 STEPS = (CONNECT, HELO, MAIL, RCPT, DATA, HEADER, END_OF_HEADER, BODY, END_OF_MESSAGE)
 
-# The steps that may be waived, in whole or in their answers; 0x100: commands nobody knows, which are never sent.
-OFFERED_STEPS = sum(step.unwanted | step.silent for step in STEPS) | 0x100 | SKIP | LEADING_SPACE
+# The steps that may be waived, in whole or in their answers; 0x100 and 0x20000 are about commands nobody
+# knows, which are never sent.
+OFFERED_STEPS = sum(step.unwanted | step.silent for step in STEPS) | 0x100 | 0x20000 | SKIP | LEADING_SPACE
 
 
 class MilterError(Exception):
@@ -196,7 +197,7 @@ class MilterChat:
 
     def next_heard(self) -> Heard | None:
         """The next thing the filter said; None where it is not here whole. Raises MilterError."""
-        if len(self._input) < 5:
+        if len(self._input) < 4:
             return None
         (length,) = struct.unpack_from("!I", self._input)
         if not 1 <= length <= PACKET_LIMIT:

@@ -33,7 +33,7 @@ class Verdict:
 
     code: int  # 4xx or 5xx; 0 for hold
     enhanced: str
-    text: str  # public: the client reads it, and perhaps a worried person in a bounce
+    text: str  # public: the client reads it, and perhaps a worried person in a bounce; of hold, why
     reason: str = ""  # private: for the transcript
     held: bool = False
 
@@ -52,7 +52,7 @@ def hold(reason: str) -> Verdict:
     """Take the message, and keep it for the postmaster (`glasspost queue release`). Only `data` may say so."""
     if not reason.strip():
         raise ValueError("hold needs a reason: the postmaster will wonder")
-    return Verdict(0, "", "", _one_line(reason), held=True)
+    return Verdict(0, "", _one_line(reason), held=True)
 
 
 def _verdict(kind: int, code: int, enhanced: str, text: str, reason: str) -> Verdict:

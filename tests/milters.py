@@ -35,7 +35,7 @@ class SmallMilter:
 
     def __init__(
         self,
-        answers: dict[bytes, bytes | None | Callable[[bytes], bytes | None]] | None = None,
+        answers: dict[bytes, bytes | Callable[[bytes], bytes | None] | None] | None = None,
         *,
         version: int = 6,
         actions: int = 0x1FF,

@@ -127,7 +127,9 @@ def test_progress_is_a_sign_of_life() -> None:
 
 def test_a_reply_of_the_filters_own_is_made_harmless() -> None:
     chat = negotiated()
-    chat.receive(packet(b"y", b"550 5.7.1 100%% spam \xe2\x98\xb9\0") + packet(b"y", b"451-4.7.1 one\r\n451 4.7.1 two\0"))
+    chat.receive(
+        packet(b"y", b"550 5.7.1 100%% spam \xe2\x98\xb9\0") + packet(b"y", b"451-4.7.1 one\r\n451 4.7.1 two\0")
+    )
     first, second = chat.next_heard(), chat.next_heard()
     assert isinstance(first, Answer)
     assert isinstance(second, Answer)

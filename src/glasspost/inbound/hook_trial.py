@@ -158,7 +158,7 @@ class _Retelling:
         refused = said is not None and not said.held
         if step == "rcpt" and taken and not refused:
             self._envelope = replace(self._envelope, recipients=(*self._envelope.recipients, self._said))
-        self._gone = refused and step == "connect"
+        self._gone = refused and step in ("connect", "helo")
         self._dead = self._dead or (refused and step == "mail") or not (taken or step == "rcpt")
 
     def _words(self, step: str) -> tuple[object, ...]:

@@ -19,8 +19,8 @@ from glasspost.storage.fates import Fate
 
 LETTER = b"Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\n\r\nHello\r\n"
 TALK = [
-    b"EHLO client.example\r\n", b"MAIL FROM:<dave@client.example>\r\n", b"RCPT TO:<alice@example.test>\r\n", b"DATA\r\n",
-    LETTER + b".\r\n",
+    b"EHLO client.example\r\n", b"MAIL FROM:<dave@client.example>\r\n", b"RCPT TO:<alice@example.test>\r\n",
+    b"DATA\r\n", LETTER + b".\r\n",
 ]  # fmt: skip
 SIGNATURES = {
     "connect": "visit", "helo": "visit", "mail": "visit, envelope", "rcpt": "visit, envelope, recipient",

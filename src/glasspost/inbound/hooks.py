@@ -100,7 +100,7 @@ class Hooks(Gate):
     def message(self, client: Client, envelope: Envelope, arrival: Arrival) -> Step:
         guest = self._guest(client)
         self._envelope(client, envelope)
-        if guest is None or "data" not in guest.script.functions:
+        if "data" not in guest.script.functions:
             return None
         return self._judge_message(guest, client, arrival)
 
@@ -123,7 +123,7 @@ class Hooks(Gate):
 
     def _ask(self, name: str, client: Client, *more: str) -> Step:
         guest = self._guest(client)
-        if guest is None or name not in guest.script.functions:
+        if name not in guest.script.functions:
             return None
         return self._judge(guest, name, client, *more)
 
@@ -157,21 +157,19 @@ class Hooks(Gate):
         reason = f"hook {name} ({guest.script.name})" + (f": {verdict.reason}" if verdict.reason else "")
         return Reply(verdict.code, verdict.enhanced, verdict.text, reason)
 
-    def _guest(self, client: Client) -> _Guest | None:
+    def _guest(self, client: Client) -> _Guest:
         found = client.facts.get("hooks")
-        return found if isinstance(found, _Guest) else None
+        if not isinstance(found, _Guest):  # nobody may pass unseen, however he came here
+            found = client.facts["hooks"] = _Guest(self._script, client)
+        return found
 
     def _envelope(self, client: Client, envelope: Envelope) -> None:
-        guest = self._guest(client)
-        if guest is not None:
-            guest.envelope = seen(envelope)
+        self._guest(client).envelope = seen(envelope)
 
     # --- what is only told ------------------------------------------------------------------------------------
 
     def accepted(self, client: Client, intake: Intake) -> None:
         guest = self._guest(client)
-        if guest is None:
-            return
         if "accepted" in guest.script.functions:
             words = guest.see(client), seen(intake.envelope), intake.queue_id
             task = self._tell(guest.script, "accepted", *words)

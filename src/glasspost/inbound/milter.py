@@ -84,6 +84,8 @@ class Milter(Gate):
         return None if party is None or party.link is None else self._hello(party, client)
 
     def sender(self, client: Client, envelope: Envelope) -> Step:
+        if not self._spared(client):
+            client.facts.setdefault(self._key, _Party())  # nobody's mail may pass unseen, however he came here
         party = self._party(client)
         return None if party is None else self._sender(party, client, envelope)
 

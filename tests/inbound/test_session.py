@@ -611,7 +611,7 @@ async def test_a_client_that_ends_tls_in_the_middle_leaves_nothing(entrance) -> 
 
 async def test_reasons_and_outcomes_are_noted(entrance, monkeypatch) -> None:
     notes: list[str] = []
-    house = await entrance(role="submission")
+    house = await entrance("submission.own_addresses = false", role="submission")
     recording_type = type(house.transcripts.open("smtp-in", "", ""))
     monkeypatch.setattr(recording_type, "note", lambda self, text: notes.append(text))
     async with visit(house) as client:

@@ -28,6 +28,7 @@ from glasspost.net.dialer import dial
 from glasspost.net.dns import Resolver
 from glasspost.net.tls import opportunistic_context, self_signed, server_context, verifying_context
 from glasspost.node import wiring
+from glasspost.node.gatehouse import Gatehouse
 from glasspost.node.settings import Config, Listener
 from glasspost.outbound.local import LocalCourier
 from glasspost.outbound.remote import RemoteCourier
@@ -82,6 +83,7 @@ class Node:
             self._open_store(loop)
             context = self._tls_context()
             self._open_rooms()
+            self._gatehouse.start(loop)
             await self._open_doors(loop, context)
             self.folder.announce((door.role, door.address, door.port, door.tls) for door in self.doors)
         except BaseException:
@@ -134,8 +136,9 @@ class Node:
         self.policy = Policy(wiring.policy_settings(config), self.directory, self.mailboxes)
         self._limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
         servers = [(server.address, server.port) for server in config.dns.servers]
-        resolver = Resolver(servers or None, config.dns.timeout, clock=self.clock)
-        router = Router(wiring.routing_settings(config), resolver, self._is_self)
+        self._resolver = Resolver(servers or None, config.dns.timeout, clock=self.clock)
+        self._gatehouse = Gatehouse(config, self.folder, self.directory, self._resolver, self.clock)
+        router = Router(wiring.routing_settings(config), self._resolver, self._is_self)
         self._remote = RemoteCourier(
             wiring.remote_settings(config),
             dial=dial,
@@ -209,6 +212,7 @@ class Node:
             may_claim=self.scheduler.may_claim,
             tls_context=context,
             sessions=self._smtp_sessions,
+            gates=self._gatehouse.gates(listener),
         )
         return lambda: SmtpSession(loop, entrance)
 
@@ -257,7 +261,7 @@ class Node:
 
     async def _close_store(self) -> None:
         """Whatever part of it is open."""
-        for name in ("transcripts", "database"):
+        for name in ("_resolver", "_gatehouse", "transcripts", "database"):
             room = getattr(self, name, None)
             if room is not None:
                 await room.close()

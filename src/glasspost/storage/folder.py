@@ -35,6 +35,10 @@ class Folder:
     def transcripts(self) -> Path:
         return self.path / "transcripts.db"
 
+    @property
+    def greylist(self) -> Path:
+        return self.path / "greylist.db"
+
     def make(self) -> None:
         """Raises StoreError where the folder cannot be made or written."""
         try:

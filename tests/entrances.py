@@ -17,7 +17,7 @@ from typing import Any
 
 from glasspost.clock import Clock, SystemClock
 from glasspost.inbound.entrance import Entrance
-from glasspost.inbound.limits import ConnectionLimits
+from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.mail.address import Address
@@ -93,6 +93,7 @@ class House:
             tls_context=self._tls_context(self.config.listener[0]),
             sessions=set(),
             gates=self.gatehouse.gates(self.config.listener[0]),
+            burden=Burden(smtp.max_memory),
         )
         self.port = 0
         self._server: asyncio.Server | None = None

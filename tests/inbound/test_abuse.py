@@ -145,7 +145,7 @@ async def test_a_rule_file_is_read_again_when_it_changes_and_a_mistake_changes_n
     clock.advance(60)
     assert (await Caller(house).hear()).startswith("554 ")
     assert (await Caller(house, "192.0.2.8").hear()).startswith("220 ")
-    with pytest.raises(ConfigurationError, match="rules.txt"):
+    with pytest.raises(ConfigurationError, match=r"rules\.txt"):
         await entrance(f'checks.rule_files = ["{path}"]')
 
 

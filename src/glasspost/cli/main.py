@@ -13,7 +13,20 @@ from typing import Annotated
 import typer
 
 from glasspost import __version__
-from glasspost.cli import config, conversations, directory, explain, mailbox, queue, send, serve, torture
+from glasspost.cli import (
+    config,
+    conversations,
+    directory,
+    explain,
+    mailbox,
+    queue,
+    replay,
+    send,
+    serve,
+    talk,
+    torture,
+    why,
+)
 from glasspost.errors import ConfigurationError, Exit, GlasspostError
 
 app = typer.Typer(
@@ -27,6 +40,7 @@ app.command()(serve.serve)
 app.command(epilog=send.EPILOG)(send.send)
 # "-ERR [IN-USE]" is a text to explain, not an option.
 app.command(context_settings={"ignore_unknown_options": True})(explain.explain)
+app.command()(why.why)
 app.add_typer(directory.domain_app, name="domain")
 app.add_typer(directory.account_app, name="account")
 app.add_typer(directory.alias_app, name="alias")
@@ -34,6 +48,8 @@ app.add_typer(queue.app, name="queue")
 app.add_typer(mailbox.app, name="mailbox")
 app.add_typer(conversations.conversations_app, name="conversations")
 app.add_typer(config.app, name="config")
+app.command()(talk.talk)
+app.command()(replay.replay)
 app.command()(torture.torture)
 
 

@@ -51,7 +51,7 @@ class Reports(Gate):
 
 
 class SenderDomain(Gate):
-    """Whether mail could be sent back: the sender's domain has an MX that is not null (RFC 7505 §4.1), or an address.
+    """Whether mail could be sent back: the sender's domain has an MX that is not null (RFC 7505 §4.2), or an address.
     `refuses`: say so; otherwise only note it. A name server that does not answer means "later"."""
 
     def __init__(self, resolver: Resolver, timeout: float, *, refuses: bool) -> None:

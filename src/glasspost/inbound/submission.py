@@ -41,6 +41,7 @@ class OwnAddresses(Gate):
         self._send_as = send_as
 
     def sender(self, client: Client, envelope: Envelope) -> Step:
+        # RFC 6409 §6.1
         account, path = client.account, envelope.reverse_path
         if account is None or path is None or self.owns(account, path):
             return None

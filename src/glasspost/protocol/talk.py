@@ -24,6 +24,7 @@ from dataclasses import dataclass
 CLIENT = "C"
 SERVER = "S"
 NOTE = "#"
+NO_LINE_END = "no line end"  # as a note: the line of the client above it has no CRLF
 
 _SPOKEN = re.compile(r"([CS])(?: (\d+\.\d{3}))?:(?: ?(.*))", re.DOTALL)
 _NOTED = re.compile(r"#(?: (\d+\.\d{3}):(?= |$))?(?: ?(.*))", re.DOTALL)

@@ -229,11 +229,8 @@ class Node:
             may_claim=self.scheduler.may_claim,
             tls_context=context,
             sessions=self._smtp_sessions,
-<<<<<<< HEAD
             gates=self._gatehouse.gates(listener),
-=======
             burden=self._burden,
->>>>>>> main
         )
         return lambda: SmtpSession(loop, entrance)
 

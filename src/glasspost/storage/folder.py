@@ -36,14 +36,13 @@ class Folder:
         return self.path / "transcripts.db"
 
     @property
-<<<<<<< HEAD
     def greylist(self) -> Path:
         return self.path / "greylist.db"
-=======
+
+    @property
     def transcripts_key(self) -> Path:
         """The key that addresses in the record are masked with, where they are (storage/masking.py)."""
         return self.path / "transcripts.key"
->>>>>>> main
 
     def make(self) -> None:
         """Raises StoreError where the folder cannot be made or written."""

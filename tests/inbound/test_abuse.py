@@ -395,3 +395,12 @@ async def test_greylisting_asks_once_and_a_network_that_comes_through_is_known(e
     assert (await tried("127.0.0.1", "team@example.test")).startswith("250")
     clock.advance(40 * 86_400)
     assert (await tried(STRANGER)).startswith("451"), "forgotten"
+
+
+async def test_the_example_of_the_docs_holds(entrance) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "abuse.md").read_text(encoding="utf-8")
+    toml = page.partition("```toml\n")[2].partition("```")[0]
+    house: House = await entrance(toml, address=OPEN)
+    assert len(house.entrance.gates._steps["connected"]) == 4, "rules, rates, pregreet, reverse name"
+    rules = page.partition("configuration file")[0].partition("they change:\n\n```\n")[2].partition("```")[0]
+    assert len([read_rule(line, "the page") for line in rules.splitlines()]) == 7

@@ -55,7 +55,7 @@ class Arrival:
         return self._draft.chunks()
 
     def cut(self, start: int, end: int) -> None:
-        """Take octets out of its header: for the one exception to the law, docs/decisions/0011-bcc.md."""
+        """Take octets out of its header: for the one exception to the law, docs/decisions/0012-bcc.md."""
         self._draft.cut(start, end)
 
 

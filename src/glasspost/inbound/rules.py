@@ -243,4 +243,4 @@ def _told(line: str, key: str, path: str, number: int) -> Rule:
     try:
         return read_rule(line, place)
     except ValueError as error:
-        raise ConfigurationError([Problem(path, number if path else 0, key, str(error))]) from None
+        raise ConfigurationError([Problem(path or "configuration", number if path else 0, key, str(error))]) from None

@@ -8,7 +8,7 @@ Does not live here: that they sign in (policy.py), how much they may send (rates
 An address is an account's own if mail to it comes to that account: its address, that with a detail, its aliases, its
 catch-all. Clients of relay networks, who have no account, are not asked.
 
-Octets are not changed, with one exception: docs/decisions/0011-bcc.md.
+Octets are not changed, with one exception: docs/decisions/0012-bcc.md.
 """
 
 from __future__ import annotations

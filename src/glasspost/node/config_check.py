@@ -22,6 +22,7 @@ from cryptography import x509
 from glasspost.clock import Clock
 from glasspost.errors import ConfigurationError, Problem, StoreError
 from glasspost.explain.shelf import own_cards
+from glasspost.inbound.rules import Rules
 from glasspost.node.config import Reading
 from glasspost.node.relay_settings import first_line
 from glasspost.node.settings import Listener
@@ -43,6 +44,7 @@ def findings(reading: Reading, clock: Clock, *, ports: bool = True) -> list[Prob
     found += _smarthosts(reading)
     found += _source_addresses(reading)
     found += _explanations(reading)
+    found += _rules(reading, clock)
     return found
 
 
@@ -117,6 +119,16 @@ def _explanations(reading: Reading) -> Iterator[Problem]:
         list(own_cards([folder]))
     except ConfigurationError as error:
         yield from error.problems
+
+
+def _rules(reading: Reading, clock: Clock) -> Iterator[Problem]:
+    """The rules about clients, senders and recipients can be read."""
+    checks = reading.config.checks
+    try:
+        Rules(checks.known, checks.rules, checks.rule_files, clock)
+    except ConfigurationError as error:
+        for one in error.problems:
+            yield one if one.key == "checks.rule_files" else reading.problem(("checks", "rules"), one.reason)
 
 
 # --- data folder and store ----------------------------------------------------------------------------------------

@@ -96,7 +96,9 @@ async def test_what_is_missing_is_completed_and_only_then(entrance) -> None:
     assert "completed: Date, Message-ID, From" in caller.notes
 
 
-@pytest.mark.parametrize("octets", [10, 262_100, 700_000], ids=["in memory", "just over one piece", "three pieces"])
+@pytest.mark.parametrize(
+    "octets", [10, 262_020, 700_000], ids=["in memory", "just over one piece before", "three pieces"]
+)
 async def test_bcc_never_leaves_the_house_and_nothing_else_changes(entrance, octets: int) -> None:
     house: House = await entrance(role="submission")
     caller = await signed_in(house)
@@ -110,6 +112,7 @@ async def test_bcc_never_leaves_the_house_and_nothing_else_changes(entrance, oct
     expected = head + b"Subject: x\r\n" + body
     assert house.content(intake) == expected
     assert intake.draft.size == len(expected)
+    assert house.rows("chunk") == -(-len(expected) // (256 * 1024)), "as many rows as its size says: readers rely on it"
     assert len(intake.head) + len(expected) == house.database.reader.execute("SELECT size FROM message").get
     assert any(note.startswith("Bcc taken out, ") for note in caller.notes)
 

@@ -14,7 +14,7 @@ from glasspost.errors import Exit
 from glasspost.inbound.hook_script import HooksBroken
 from glasspost.mail.address import Address
 from glasspost.node.config import load
-from glasspost.node.gatehouse import milter_settings, rspamd_settings
+from glasspost.node.filters import milter_settings, rspamd_settings
 from glasspost.node.node import Node
 from glasspost.node.settings import Config
 

@@ -86,6 +86,8 @@ class Node:
             self._open_store(loop)
             self.certificates = Certificates(self.config, self.folder.path)
             self._open_rooms()
+            assert self._gatehouse is not None
+            self._gatehouse.start(loop)
             await self._open_doors(loop, self.certificates.context)
             self.folder.announce((door.role, door.address, door.port, door.tls) for door in self.doors)
         except BaseException:
@@ -151,13 +153,13 @@ class Node:
     def _open_rooms(self) -> None:
         """Policy on the way in, scheduler and couriers on the way out."""
         config = self.config
-        gatehouse = self._gatehouse = Gatehouse(config)
         self.policy = Policy(wiring.policy_settings(config), self.directory, self.mailboxes)
         self._limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
         self._burden = Burden(config.smtp.max_memory)
         servers = [(server.address, server.port) for server in config.dns.servers]
-        resolver = Resolver(servers or None, config.dns.timeout, clock=self.clock)
-        router = Router(wiring.routing_settings(config), resolver, self._is_self)
+        self._resolver = Resolver(servers or None, config.dns.timeout, clock=self.clock)
+        gatehouse = self._gatehouse = Gatehouse(config, self.folder, self.directory, self._resolver, self.clock)
+        router = Router(wiring.routing_settings(config), self._resolver, self._is_self)
         self._remote = RemoteCourier(
             wiring.remote_settings(config),
             dial=dial,
@@ -177,8 +179,8 @@ class Node:
             schedule=wiring.schedule(config),
             reports=Reports(wiring.report_settings(config), self.spool, self.directory, self.clock),
             clock=self.clock,
-            tell=gatehouse.ear(self.transcripts.tell),
-            tell_relayed=gatehouse.listens_to_fates,
+            tell=gatehouse.filters.ear(self.transcripts.tell),
+            tell_relayed=gatehouse.filters.listens_to_fates,
         )
 
     def _client_contexts(self) -> ClientContexts:
@@ -284,10 +286,8 @@ class Node:
             door.server.close()
 
     async def _close_store(self) -> None:
-        """Whatever part of it is open, and the gates."""
-        if self._gatehouse is not None:
-            await self._gatehouse.close()
-        for name in ("transcripts", "database"):
+        """Whatever part of it is open."""
+        for name in ("_resolver", "_gatehouse", "transcripts", "database"):
             room = getattr(self, name, None)
             if room is not None:
                 await room.close()

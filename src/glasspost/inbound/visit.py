@@ -19,6 +19,7 @@ from glasspost.inbound.transaction import Transaction
 from glasspost.mail import reply as say
 from glasspost.mail.reply import Reply
 from glasspost.net.connection import Connection
+from glasspost.net.shown import shown_words
 from glasspost.protocol.smtp_leniency import Leniency
 from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.protocol.smtp_table import State
@@ -66,7 +67,7 @@ class Visit(Connection):
             entrance.settings.offer_to(ip), recording, recording.id, tls=tls is not None, note=recording.note
         )
         if tls is not None:
-            recording.note(f"TLS from the start: {tls_words(tls)}")
+            recording.note(f"TLS from the start: {shown_words(tls)}")
             self._note_old_tls(tls)
         refusal = entrance.limits.admit(ip)
         self._admitted = refusal is None
@@ -255,7 +256,8 @@ class Visit(Connection):
         core = self._core
         if core is None:
             return
-        self._recording.note(f"TLS: {tls_words(self.tls)}")
+        assert self.tls is not None
+        self._recording.note(f"TLS: {shown_words(self.tls)}")
         self._note_old_tls(self.tls)
         if self._entrance.bridge is not None:
             self._entrance.bridge.arrive(self._client)  # credentials from before are forgotten

@@ -43,8 +43,8 @@ def findings(reading: Reading, clock: Clock, *, ports: bool = True) -> list[Prob
     found += _data(reading)
     found += _certificates(reading, clock)
     found += _smarthosts(reading)
-    found += _devices(reading)
     found += _destinations(reading)
+    found += _devices(reading)
     found += _source_addresses(reading)
     found += _explanations(reading)
     return found
@@ -268,7 +268,7 @@ def _devices(reading: Reading) -> Iterator[Problem]:
         yield from _password_file(reading, ("device", number, "password_file"), device.password_file)
 
 
-def _password_file(reading: Reading, steps: Steps, path: Path | None) -> Iterator[Problem]:
+def _password_file(reading: Reading, steps: tuple[str | int, ...], path: Path | None) -> Iterator[Problem]:
     if path is None:
         return
     try:

@@ -20,6 +20,7 @@ REQUIRED = (
     "certificate.certificate",
     "certificate.key",
     "destination.domain",
+    "milter.address",
     "destination.tls",
 )
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"

@@ -18,6 +18,7 @@ from glasspost.cli import (
     conversations,
     directory,
     explain,
+    hooks,
     mailbox,
     queue,
     replay,
@@ -48,6 +49,7 @@ app.add_typer(queue.app, name="queue")
 app.add_typer(mailbox.app, name="mailbox")
 app.add_typer(conversations.conversations_app, name="conversations")
 app.add_typer(config.app, name="config")
+app.add_typer(hooks.app, name="hooks")
 app.command()(talk.talk)
 app.command()(replay.replay)
 app.command()(torture.torture)

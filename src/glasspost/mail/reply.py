@@ -170,6 +170,11 @@ MESSAGE_TOO_LARGE = Reply(552, "5.3.4", "Message too large; at most {limit} octe
 TOO_MUCH_AT_ONCE = Reply(452, "4.3.1", "Too much mail is coming in just now; try again later")
 SYSTEM_FULL = Reply(452, "4.3.1", "No room on our disk just now; try again later")
 LOCAL_ERROR = Reply(451, "4.3.0", "Something broke on our side; try again later")
+# What filters and hooks say in words of their own goes out as they say it; these are for when they have none.
+FILTER_REFUSED = Reply(550, "5.7.1", "A mail filter here does not take this")
+FILTER_DEFERRED = Reply(451, "4.7.1", "A mail filter here asks you to try again later")
+FILTER_SILENT = Reply(451, "4.3.0", "Our mail filter does not answer just now; try again later")
+HOOK_BROKE = Reply(451, "4.3.0", "A rule of this server could not be asked just now; try again later")
 MAIL_LOOP = Reply(554, "5.4.6", "This message has been through {hops} servers: it goes in circles")
 
 # --- what the client says where the other side said nothing -----------------------------------------------------

@@ -22,6 +22,7 @@ from cryptography import x509
 from glasspost.clock import Clock
 from glasspost.errors import ConfigurationError, Problem, StoreError
 from glasspost.explain.shelf import own_cards
+from glasspost.inbound.hook_script import HooksBroken, load_script
 from glasspost.net.old_tls import old_server_context
 from glasspost.node.certificates import SELF_SIGNED, is_self_signed
 from glasspost.node.config import Reading, Steps
@@ -47,6 +48,7 @@ def findings(reading: Reading, clock: Clock, *, ports: bool = True) -> list[Prob
     found += _devices(reading)
     found += _source_addresses(reading)
     found += _explanations(reading)
+    found += _hooks(reading)
     return found
 
 
@@ -121,6 +123,16 @@ def _explanations(reading: Reading) -> Iterator[Problem]:
         list(own_cards([folder]))
     except ConfigurationError as error:
         yield from error.problems
+
+
+def _hooks(reading: Reading) -> Iterator[Problem]:
+    """The hooks file can be run. It is run once: what it does at its top level is done."""
+    file = reading.config.hooks.file
+    try:
+        if file is not None:
+            load_script(file)
+    except HooksBroken as error:
+        yield reading.problem(("hooks", "file"), f"{error}.")
 
 
 # --- data folder and store ----------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from glasspost.net.dns import Resolver
 from glasspost.net.tls import ClientContexts
 from glasspost.node import device_wiring, wiring
 from glasspost.node.certificates import Certificates
+from glasspost.node.gatehouse import Gatehouse
 from glasspost.node.settings import Config, Listener
 from glasspost.outbound.local import LocalCourier
 from glasspost.outbound.remote import RemoteCourier
@@ -71,6 +72,7 @@ class Node:
         self.doors: list[Door] = []
         self.broken: asyncio.Event = asyncio.Event()  # set when the store can no longer be trusted
         self._own = OwnAddresses()
+        self._gatehouse: Gatehouse | None = None
         self._smtp_sessions: set[Visit] = set()
         self._pop3_sessions: weakref.WeakSet[Pop3Session] = weakref.WeakSet()
 
@@ -149,6 +151,7 @@ class Node:
     def _open_rooms(self) -> None:
         """Policy on the way in, scheduler and couriers on the way out."""
         config = self.config
+        gatehouse = self._gatehouse = Gatehouse(config)
         self.policy = Policy(wiring.policy_settings(config), self.directory, self.mailboxes)
         self._limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
         self._burden = Burden(config.smtp.max_memory)
@@ -174,7 +177,8 @@ class Node:
             schedule=wiring.schedule(config),
             reports=Reports(wiring.report_settings(config), self.spool, self.directory, self.clock),
             clock=self.clock,
-            tell=self.transcripts.tell,
+            tell=gatehouse.ear(self.transcripts.tell),
+            tell_relayed=gatehouse.listens_to_fates,
         )
 
     def _client_contexts(self) -> ClientContexts:
@@ -217,6 +221,7 @@ class Node:
     def _smtp_factory(
         self, loop: asyncio.AbstractEventLoop, listener: Listener, context: ssl.SSLContext | None
     ) -> Callable[[], asyncio.Protocol]:
+        assert self._gatehouse is not None
         entrance = Entrance(
             settings=wiring.inbound_settings(self.config, listener),
             policy=self.policy,
@@ -231,6 +236,7 @@ class Node:
             sessions=self._smtp_sessions,
             bridge=device_wiring.bridge(self.config, listener),
             burden=self._burden,
+            gates=self._gatehouse.gates(listener),
         )
         return lambda: SmtpSession(loop, entrance)
 
@@ -278,7 +284,9 @@ class Node:
             door.server.close()
 
     async def _close_store(self) -> None:
-        """Whatever part of it is open."""
+        """Whatever part of it is open, and the gates."""
+        if self._gatehouse is not None:
+            await self._gatehouse.close()
         for name in ("transcripts", "database"):
             room = getattr(self, name, None)
             if room is not None:

@@ -17,6 +17,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from glasspost.node.device_settings import Bridge, Device, quarrels
+from glasspost.node.filter_settings import Hooks, Milter, Rspamd
+from glasspost.node.filter_settings import contradictions as filter_contradictions
 from glasspost.node.relay_settings import Dns, Relay, Smarthost
 from glasspost.node.tls_settings import Certificate, Destination
 from glasspost.node.values import (
@@ -339,6 +341,9 @@ class Config(Section):
     mailboxes: Mailboxes = Mailboxes()
     reports: Reports = Reports()
     explain: Explain = Explain()
+    hooks: Hooks = Hooks()
+    milter: tuple[Milter, ...] = ()
+    rspamd: Rspamd = Rspamd()
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         ports: set[tuple[str, int]] = set()
@@ -355,6 +360,7 @@ class Config(Section):
         if "device" in roles and not self.device:
             yield f"listener.{roles.index('device')}.role", "Has nobody to listen to: write a [[device]]."
         yield from quarrels(self.device)
+        yield from filter_contradictions(self.milter)
 
     def with_data(self, folder: Path | None) -> Config:
         """The same configuration with another data folder, as `--data` asks; unchanged for None."""

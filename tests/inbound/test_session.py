@@ -505,7 +505,7 @@ async def test_after_tls_everything_begins_anew(entrance) -> None:
         code, offer = client.docmd("EHLO", "client.example")
         assert code == 250
         assert b"STARTTLS" not in offer
-        assert b"AUTH PLAIN LOGIN" in offer
+        assert b"AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN" in offer
         assert client.docmd("STARTTLS")[0] == 503
         assert client.docmd("MAIL", "FROM:<alice@example.test>")[0] == 530
 
@@ -625,7 +625,7 @@ async def test_reasons_and_outcomes_are_noted(entrance, monkeypatch) -> None:
     (intake,) = house.accepted
     assert notes == [
         "sign-in refused for alice@example.test",
-        "signed in as alice@example.test",
+        "signed in as alice@example.test by PLAIN (after 0.5 s, for earlier failures)",
         f"safe on disk as {intake.queue_id}: {intake.size} octets, 1 into mailboxes, 0 queued",
     ]
 

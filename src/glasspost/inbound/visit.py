@@ -18,7 +18,9 @@ from glasspost.inbound.entrance import Entrance
 from glasspost.inbound.transaction import Transaction
 from glasspost.mail import reply as say
 from glasspost.mail.reply import Reply
+from glasspost.net.channel_binding import end_point
 from glasspost.net.connection import Connection
+from glasspost.protocol.sasl import ScramKeys
 from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.protocol.smtp_table import State
 from glasspost.storage.transcripts import Recording
@@ -30,8 +32,8 @@ class Visit(Connection):
     """One connection of one client. `_run` is what a conversation makes of the octets that have come."""
 
     __slots__ = (
-        "_admitted", "_client", "_committing", "_core", "_early", "_end", "_entrance", "_greeted", "_peer_ended",
-        "_recording", "_stopping", "_task", "_transaction",
+        "_admitted", "_client", "_committing", "_core", "_early", "_end", "_entrance", "_greeted", "_keys",
+        "_peer_ended", "_recording", "_stopping", "_task", "_transaction",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, entrance: Entrance) -> None:
@@ -48,6 +50,7 @@ class Visit(Connection):
         self._stopping = False
         self._peer_ended = False
         self._early = b""
+        self._keys: ScramKeys | None = None  # what a sign-in under way has been shown
         self._end = ""  # how the visit ended, where what was said does not tell
 
     # --- the connection's life --------------------------------------------------------------------------------
@@ -61,7 +64,8 @@ class Visit(Connection):
         recording = entrance.transcripts.open("smtp-in", f"{local[0]}:{local[1]}", peer)
         self._recording = recording
         tls = self.tls
-        core = self._core = SmtpServer(entrance.settings.offer_to(ip), recording, recording.id, tls=tls is not None)
+        offer = entrance.settings.offer_to(ip)
+        core = self._core = SmtpServer(offer, recording, recording.id, tls=tls is not None, end_point=end_point(tls))
         if tls is not None:
             recording.note(f"TLS from the start: {tls_words(tls)}")
         refusal = entrance.limits.admit(ip)
@@ -243,7 +247,7 @@ class Visit(Connection):
         self._recording.note(f"TLS: {tls_words(self.tls)}")
         self._client.account, self._client.hello, self._client.tls = None, "", tls_words(self.tls)
         self._forget()
-        core.secured()
+        core.secured(end_point(self.tls))
         self._task = None
         self.set_deadline(self._entrance.settings.command_timeout)
         early, self._early = self._early, b""

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from glasspost.errors import ConfigurationError, Problem
+from glasspost.net.channel_binding import remember
 
 SELF_SIGNED_DAYS = 3650
 
@@ -29,6 +30,7 @@ def server_context(certificate: Path, key: Path, minimum: str) -> ssl.SSLContext
         raise ConfigurationError(
             [Problem(str(certificate), 0, "tls.certificate", f"cannot be used: {error}")]
         ) from None
+    remember(context, certificate)
     return context
 
 

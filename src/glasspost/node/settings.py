@@ -2,9 +2,9 @@
 
 Lives here: one class per section of the configuration file, a field per setting, and what contradicts what.
 The descriptions are the documentation: `glasspost config explain` prints them, docs/settings.md lists them.
-Does not live here: the sections of the way out (relay_settings.py), reading files and pointing at lines
-(config.py), trying out what is named (config_check.py), or turning settings into what the rooms need (node.py).
-A configuration is plain data and imports no room.
+Does not live here: the sections of the way out (relay_settings.py) and of signing in (sign_in_settings.py), reading
+files and pointing at lines (config.py), trying out what is named (config_check.py), or turning settings into what
+the rooms need (wiring.py). A configuration is plain data and imports no room.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from glasspost.node.relay_settings import Dns, Relay, Smarthost
+from glasspost.node.sign_in_settings import Oauth, SignIn
 from glasspost.node.values import (
     DAY,
     GB,
@@ -109,6 +110,11 @@ class Listener(Section):
         'pop3, RFC 2595), "implicit" speaks TLS from the first octet (RFC 8314), "none" offers no TLS.',
     )
     backlog: Positive = Field(default=1024, description="How many connections the kernel may hold until we take them.")
+    cram_md5: Flag = Field(
+        default=False,
+        description="Offer CRAM-MD5 as well (RFC 2195), for old devices. It takes only app passwords that were made "
+        "for it, and those are stored readable: docs/sign-in.md.",
+    )
 
 
 class Tls(Section):
@@ -299,6 +305,8 @@ class Config(Section):
     smtp: Smtp = Smtp()
     submission: Submission = Submission()
     pop3: Pop3 = Pop3()
+    sign_in: SignIn = SignIn()
+    oauth: Oauth = Oauth()
     relay: Relay = Relay()
     smarthost: tuple[Smarthost, ...] = ()
     dns: Dns = Dns()

@@ -13,7 +13,19 @@ from typing import Annotated
 import typer
 
 from glasspost import __version__
-from glasspost.cli import config, conversations, directory, explain, mailbox, queue, send, serve, torture
+from glasspost.cli import (
+    app_passwords,
+    config,
+    conversations,
+    directory,
+    explain,
+    limits,
+    mailbox,
+    queue,
+    send,
+    serve,
+    torture,
+)
 from glasspost.errors import ConfigurationError, Exit, GlasspostError
 
 app = typer.Typer(
@@ -29,7 +41,9 @@ app.command(epilog=send.EPILOG)(send.send)
 app.command(context_settings={"ignore_unknown_options": True})(explain.explain)
 app.add_typer(directory.domain_app, name="domain")
 app.add_typer(directory.account_app, name="account")
+directory.account_app.add_typer(app_passwords.app, name="app-password")
 app.add_typer(directory.alias_app, name="alias")
+app.add_typer(limits.app, name="limits")
 app.add_typer(queue.app, name="queue")
 app.add_typer(mailbox.app, name="mailbox")
 app.add_typer(conversations.conversations_app, name="conversations")

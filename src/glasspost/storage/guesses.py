@@ -195,10 +195,10 @@ class Guesses:
         return self._now(kind, name, *row) if row else Failure(kind, name, 0.0, 0.0, 0.0)
 
     def _now(self, kind: str, name: str, count: float, last: float, until: float) -> Failure:
-        """A row as it stands now. A clock that was set back makes nothing grow, nor last longer than a lockout."""
+        """A row as it stands now. A clock that was set back makes nothing grow, nor last much longer."""
         now = self._clock.now()
         count *= 0.5 ** (max(0.0, now - last) / HALF_LIFE)
-        running = now < until <= now + self._settings.lockout
+        running = now < until and last <= now + HALF_LIFE
         return Failure(kind, name, count, last, until if running else 0.0)
 
     def _tidy(self, connection: Connection, now: float) -> None:

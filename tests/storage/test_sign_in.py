@@ -1,4 +1,4 @@
-"""The desk where people sign in: every mechanism, no word about who exists, and guesses counted (storage/sign_in.py)."""
+"""The desk where people sign in: every mechanism, nobody told who exists, guesses counted (storage/sign_in.py)."""
 
 from __future__ import annotations
 

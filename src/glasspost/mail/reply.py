@@ -59,7 +59,9 @@ class Reply:
         return _encode_lines(self)
 
     def _plain(self) -> bytes:
-        return f"{self.code} {self.text}".rstrip(" ").encode() + b"\r\n"
+        line = f"{self.code} {self.text}"
+        # RFC 4954 §4: the space behind 334 stays where nothing follows it.
+        return (line if self.code == 334 else line.rstrip(" ")).encode() + b"\r\n"
 
     def __str__(self) -> str:
         parts = (str(self.code), self.enhanced, self.text.replace("\n", " / "))

@@ -22,6 +22,8 @@ class Exit(IntEnum):
     CONFIGURATION = 4  # the configuration file is wrong
     STORE = 5  # the store cannot be opened, read or written
     BUSY = 6  # another process holds what is needed (a port, the data folder)
+    REFUSED = 7  # another server said no
+    UNREACHABLE = 8  # no conversation with another server, or it ended early: not reached, TLS failed, silent, gone
 
 
 class GlasspostError(Exception):

@@ -11,7 +11,6 @@ import pytest
 import trustme
 from letters import PLAIN, PRICKLY, put_on_top, unix
 from node_process import PASSWORD, NodeProcess, run
-
 from postfix import Postfix
 
 Program = Callable[..., str]

@@ -5,57 +5,15 @@ telnet runs on a pseudo-terminal, line by line as its user types; what the user 
 
 from __future__ import annotations
 
-import errno
-import os
-import pty
 import re
-import select
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from node_process import NodeProcess, until
 
+from terminal import Terminal
+
 Program = Callable[..., str]
-
-
-class Terminal:
-    """A telnet program in a terminal of its own: `type` a line, `read` until something is to be seen."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._end, other = pty.openpty()
-        self._process = subprocess.Popen(command, stdin=other, stdout=other, stderr=other, start_new_session=True)
-        os.close(other)
-        self._unread = ""
-
-    def type(self, line: str) -> None:
-        """Type, and see it echoed."""
-        os.write(self._end, line.encode() + b"\n")
-        assert self.read(f"{re.escape(line)}\n") == f"{line}\n"
-
-    def read(self, pattern: str, seconds: float = 10) -> str:
-        """What is to be seen next, up to the end of what matches."""
-        deadline = time.monotonic() + seconds
-        while not (found := re.search(pattern, self._unread, re.MULTILINE)):
-            ready, _, _ = select.select([self._end], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, f"no {pattern!r} within {seconds:.0f} s, but {self._unread!r}"
-            self._unread += self._more().replace("\r\n", "\n")
-        seen, self._unread = self._unread[: found.end()], self._unread[found.end() :]
-        return seen
-
-    def _more(self) -> str:
-        try:
-            return os.read(self._end, 65536).decode()
-        except OSError as error:  # the program has ended
-            if error.errno == errno.EIO:
-                raise AssertionError(f"telnet ended; unread is {self._unread!r}") from None
-            raise
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait(10)
-        os.close(self._end)
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from glasspost.protocol.talk import Line, TalkError, parse_talk, print_talk
 
+TALKS = sorted((Path(__file__).parent.parent / "talks").glob("*.talk"))
 MOMENTS = st.none() | st.integers(0, 10_000_000).map(lambda milliseconds: milliseconds / 1000)
 OCTETS = (
     st.binary(max_size=40)
@@ -37,6 +40,19 @@ def test_any_text_is_read_or_refused_and_reading_is_stable(text: str) -> None:
     except TalkError:
         return
     assert parse_talk(print_talk(lines, times=True)) == lines
+
+
+@given(LINES)
+def test_what_was_printed_is_printed_again_to_the_letter(lines: list[Line]) -> None:
+    for times in (False, True):
+        talk = print_talk(lines, times=times)
+        assert print_talk(parse_talk(talk), times=True) == talk
+
+
+@pytest.mark.parametrize("path", TALKS, ids=[path.stem for path in TALKS])
+def test_the_talks_of_the_tests_are_printed_as_they_were_written(path: Path) -> None:
+    talk = path.read_text("utf-8").replace("\\x2e", ".")  # somebody wrote a dot in the long way, to make it seen
+    assert print_talk(parse_talk(talk), times=True) == talk
 
 
 def test_a_talk_as_a_person_writes_it() -> None:

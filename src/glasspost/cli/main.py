@@ -22,9 +22,12 @@ from glasspost.cli import (
     limits,
     mailbox,
     queue,
+    replay,
     send,
     serve,
+    talk,
     torture,
+    why,
 )
 from glasspost.errors import ConfigurationError, Exit, GlasspostError
 
@@ -39,6 +42,7 @@ app.command()(serve.serve)
 app.command(epilog=send.EPILOG)(send.send)
 # "-ERR [IN-USE]" is a text to explain, not an option.
 app.command(context_settings={"ignore_unknown_options": True})(explain.explain)
+app.command()(why.why)
 app.add_typer(directory.domain_app, name="domain")
 app.add_typer(directory.account_app, name="account")
 directory.account_app.add_typer(app_passwords.app, name="app-password")
@@ -48,6 +52,8 @@ app.add_typer(queue.app, name="queue")
 app.add_typer(mailbox.app, name="mailbox")
 app.add_typer(conversations.conversations_app, name="conversations")
 app.add_typer(config.app, name="config")
+app.command()(talk.talk)
+app.command()(replay.replay)
 app.command()(torture.torture)
 
 

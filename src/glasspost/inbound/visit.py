@@ -149,7 +149,7 @@ class Visit(Connection):
         if self._task is not None:
             self._task.cancel()
         if self._transaction is not None and not self._committing:
-            self._transaction.draft.discard()  # a commit that is under way keeps what it accepts
+            self._transaction.discard()  # a commit that is under way keeps what it accepts
         if entrance.gates:
             entrance.gates.tell("left", self._client)
         if self._recording is not None:

@@ -168,6 +168,7 @@ MESSAGE_OVER_QUOTA = Reply(452, "4.2.2", "<{address}>: too large for what is lef
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients in one transaction; send the rest in another")
 NO_VALID_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
 MESSAGE_TOO_LARGE = Reply(552, "5.3.4", "Message too large; at most {limit} octets")
+TOO_MUCH_AT_ONCE = Reply(452, "4.3.1", "Too much mail is coming in just now; try again later")
 SYSTEM_FULL = Reply(452, "4.3.1", "No room on our disk just now; try again later")
 LOCAL_ERROR = Reply(451, "4.3.0", "Something broke on our side; try again later")
 MAIL_LOOP = Reply(554, "5.4.6", "This message has been through {hops} servers: it goes in circles")

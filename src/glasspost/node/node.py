@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import structlog
 
 from glasspost.clock import Clock, SystemClock
-from glasspost.errors import Busy, StoreBroken
+from glasspost.errors import Busy, StoreBroken, StoreFull
 from glasspost.inbound.entrance import Entrance
-from glasspost.inbound.limits import ConnectionLimits
+from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.inbound.visit import Visit
@@ -42,6 +42,7 @@ from glasspost.storage.database import Database
 from glasspost.storage.folder import Folder
 from glasspost.storage.guesses import Guesses
 from glasspost.storage.mailboxes import Mailboxes
+from glasspost.storage.readers import grant
 from glasspost.storage.sign_in import Desk
 from glasspost.storage.spool import Spool
 from glasspost.storage.transcripts import Recording, Transcripts
@@ -125,12 +126,26 @@ class Node:
             enabled=config.transcripts.enabled,
             keep_seconds=config.transcripts.keep,
             max_octets=config.transcripts.max_size,
+            pseudonyms=wiring.pseudonyms(config, self.folder),
+            subjects=config.transcripts.subjects == "keep",
         )
+        if config.transcripts.enabled:
+            grant(self.folder, config.transcripts.readers)
         self.spool = Spool(self.database, config.node.hostname, config.relay.lease)
         self.spool.recover(self.clock.now())
+        self._give_back()
         self.mailboxes = Mailboxes(self.database)
         self.database.start(loop)
         self.transcripts.start(loop)
+
+    def _give_back(self) -> None:
+        """What a deep queue or full mailboxes once took of the disk, and nobody needs any more."""
+        try:
+            given = self.database.shrink()
+        except StoreFull:  # writing it anew takes room, too
+            return
+        if given:
+            log.info("the spool has shrunk", megabytes=round(given / 1e6))
 
     def _open_rooms(self) -> None:
         """Policy on the way in, scheduler and couriers on the way out."""
@@ -139,6 +154,7 @@ class Node:
         tokens = TokenDesk(wiring.token_settings(config), self.clock) if config.oauth.offered else None
         self.desk = Desk(self.directory, self.guesses, tokens)
         self._limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
+        self._burden = Burden(config.smtp.max_memory)
         servers = [(server.address, server.port) for server in config.dns.servers]
         resolver = Resolver(servers or None, config.dns.timeout, clock=self.clock)
         router = Router(wiring.routing_settings(config), resolver, self._is_self)
@@ -162,6 +178,7 @@ class Node:
             schedule=wiring.schedule(config),
             reports=Reports(wiring.report_settings(config), self.spool, self.directory, self.clock),
             clock=self.clock,
+            tell=self.transcripts.tell,
         )
 
     def _tls_context(self) -> ssl.SSLContext | None:
@@ -215,6 +232,7 @@ class Node:
             may_claim=self.scheduler.may_claim,
             tls_context=context,
             sessions=self._smtp_sessions,
+            burden=self._burden,
         )
         return lambda: SmtpSession(loop, entrance)
 

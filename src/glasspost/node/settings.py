@@ -198,6 +198,13 @@ class Smtp(Section):
     max_connections_per_address: Count = Field(
         default=100, description="Connections at one time from one address; 0 is no limit."
     )
+    max_memory: Size = Field(
+        default=64 * MB,
+        ge=MB,
+        description="How much of the messages that are coming in may be in memory at one time, over all connections. "
+        "From there on only messages may begin that say they are small (SIZE up to 64 KB), the others are asked to "
+        "come later (452); beyond two to three times as much one that is under way is refused at its end (452).",
+    )
     smtputf8: Flag = Field(default=True, description="Offer SMTPUTF8: addresses and headers in UTF-8 (RFC 6531).")
     relay_domains: tuple[Name, ...] = Field(
         default=(),
@@ -253,6 +260,21 @@ class Transcripts(Section):
     enabled: Flag = Field(default=True, description="Record conversations.")
     keep: Duration = Field(default=30 * DAY, description="How long a conversation is kept; 0 is for ever.")
     max_size: Size = Field(default=1 * GB, description="All of them together; the oldest go first. 0 is no limit.")
+    addresses: Literal["keep", "mask"] = Field(
+        default="keep",
+        description='Mail addresses on record: "keep" them, or "mask" what stands before the @ with a pseudonym. Who '
+        "has the key in the data folder can still ask `why` by address (docs/talks.md).",
+    )
+    subjects: Literal["keep", "mask"] = Field(
+        default="keep",
+        description='Subjects of messages on record: "keep" them, or "mask" them: they are then not stored, and `why` '
+        "does not find a message by its subject.",
+    )
+    readers: Text = Field(
+        default="",
+        description="The Unix group that may read the record, and nothing else of the data folder. Empty: only the "
+        "node's own user.",
+    )
 
 
 class Mailboxes(Section):

@@ -24,7 +24,9 @@ from glasspost.protocol.pop3_events import Pop3Settings
 from glasspost.protocol.sasl_mechanisms import BY_PASSWORD, BY_TOKEN
 from glasspost.protocol.smtp_client_events import SmtpClientSettings
 from glasspost.protocol.smtp_offer import ServerSettings
+from glasspost.storage.folder import Folder
 from glasspost.storage.guesses import GuessSettings
+from glasspost.storage.masking import Pseudonyms, read_or_make_key
 
 
 def policy_settings(config: Config) -> PolicySettings:
@@ -170,6 +172,13 @@ def schedule(config: Config) -> Schedule:
 def scheduler_settings(config: Config) -> SchedulerSettings:
     relay = config.relay
     return SchedulerSettings(relay.paused, relay.concurrency, relay.max_connections, relay.window)
+
+
+def pseudonyms(config: Config, folder: Folder) -> Pseudonyms | None:
+    """What addresses are called on record; None where they are kept. Raises StoreError."""
+    if not config.transcripts.enabled or config.transcripts.addresses == "keep":
+        return None
+    return Pseudonyms(read_or_make_key(folder.transcripts_key))
 
 
 def report_settings(config: Config) -> ReportSettings:

@@ -163,6 +163,8 @@ class RemoteCourier:
             raise
         if not isinstance(event, Finished):
             return Finished([], unanswered=True)
+        relayed = sum(outcome is not None and outcome.verdict is Verdict.RELAYED for outcome in event.outcomes)
+        recording.note(f"{message.queue_id}: relayed, {relayed} of {len(left)} recipients")
         evidence = ""
         for outcome in event.outcomes:
             if outcome is not None:

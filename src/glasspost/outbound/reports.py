@@ -41,6 +41,7 @@ class Result:
     kind: Kind | None = None  # the report it calls for
     attempted: float = 0.0
     retry_until: float | None = None
+    report: str = ""  # the queue id of the report that was made of it
 
 
 def report_wanted(queued: Queued, outcome: Outcome) -> Kind | None:
@@ -79,8 +80,14 @@ class Reports:
         if not by_kind:
             return []
         original = await self._original(message)
-        made = (self._compose(message, kind, group, original) for kind, group in by_kind.items())
-        return [intake for intake in made if intake is not None]
+        intakes = []
+        for kind, group in by_kind.items():
+            intake = self._compose(message, kind, group, original)
+            if intake is not None:
+                intakes.append(intake)
+                for result in group:
+                    result.report = intake.queue_id
+        return intakes
 
     async def _original(self, message: Message) -> bytes:
         """The original, or as much of its beginning as a report may need."""

@@ -39,6 +39,11 @@ class Folder:
     def transcripts(self) -> Path:
         return self.path / "transcripts.db"
 
+    @property
+    def transcripts_key(self) -> Path:
+        """The key that addresses in the record are masked with, where they are (storage/masking.py)."""
+        return self.path / "transcripts.key"
+
     def make(self) -> None:
         """Raises StoreError where the folder cannot be made or written."""
         try:

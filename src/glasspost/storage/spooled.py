@@ -56,6 +56,7 @@ class Queued:
     doubtful: int = 0
     begun: bool = False  # an attempt is under way, or being settled
     withdrawn: bool = False  # somebody has held, removed or taken it meanwhile: not to be tried
+    due: float = 0.0  # when it was to be tried, or was wished to be
 
 
 @dataclass(slots=True)
@@ -99,6 +100,7 @@ class Settlement:
     conversation: str = ""
     doubtful: bool = False
     delay_told: bool = False
+    stranded: str = ""  # the destination it waits for; "" where what stands in the way is about the message
     deposits: tuple[tuple[int, Address], ...] = ()  # into these accounts' maildrops, in the same commit: never twice
     forwards: tuple[Recipient, ...] = ()  # these take its place in the spool
 

@@ -92,3 +92,9 @@ CREATE TRIGGER arrival_comes INSTEAD OF INSERT ON arrival BEGIN
     SELECT NEW.account_id, NEW.id, NEW.forward_path, NEW.octets WHERE NEW.account_id IS NOT NULL
     ON CONFLICT DO NOTHING;
 END;
+
+-- name: m003
+-- The destination (outbound/routes.py, Route.key) that a waiting recipient could not be brought to, because it was out of
+-- reach: when it is back, it fetches all of them. The index has only those: mail that is brought at once never touches it.
+ALTER TABLE recipient ADD COLUMN stranded TEXT NOT NULL DEFAULT '';
+CREATE INDEX recipient_stranded ON recipient (stranded, id) WHERE state = 0 AND stranded <> '';

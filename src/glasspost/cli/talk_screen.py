@@ -1,0 +1,153 @@
+"""What a person sees of a conversation held by hand.
+
+Lives here: lines of client and server, explanations under them, in colours where the terminal has some. Without
+colours what is printed is itself a talk (docs/talks.md): `C:`, `S:`, and `#` for everything else.
+Does not live here: typing (talk_prompt.py), what is kept (talk_notebook.py).
+
+Whatever a server says is escaped before it is shown: no stranger moves anybody's cursor.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import unicodedata
+from typing import TextIO
+
+from glasspost.explain.explainer import explain
+from glasspost.protocol.answers import Answer
+from glasspost.protocol.by_hand import ServerLine
+from glasspost.protocol.talk import CLIENT, NOTE, SERVER, escape, print_line
+
+LINE_SHOWN = 1000  # characters of a line
+LINES_SHOWN = 200  # lines of an answer
+_ENTRY = 36  # columns of an entry's word
+
+_COLOURS = {CLIENT: "36", NOTE: "2", "2": "32", "3": "32", "+": "32", "4": "33", "5": "31", "-": "31", "warning": "33"}
+
+
+class Screen:
+    """Prints to `out`. `colours`: whether it takes them; found out where None. `lang`: of explanations; empty: none."""
+
+    def __init__(self, out: TextIO | None = None, *, colours: bool | None = None, lang: str = "en") -> None:
+        self._out = out
+        self.lang = lang
+        stream = self.out
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") in ("dumb", "unknown")
+        self.colours = (stream.isatty() and not plain) if colours is None else colours
+        self._lines = 0  # of the answer that is being shown
+        self._told: set[str] = set()
+        self._hint = ""
+        self.answers = 0  # shown so far
+
+    @property
+    def out(self) -> TextIO:
+        return self._out or sys.stdout  # prompt-toolkit exchanges it while somebody types
+
+    def client(self, line: bytes) -> None:
+        """We said this."""
+        self._print(CLIENT, _shown(line), _COLOURS[CLIENT])
+
+    def server(self, line: ServerLine) -> None:
+        """The server said this."""
+        self._lines += 1
+        if self._lines > LINES_SHOWN:
+            return
+        colour = "" if line.body else _COLOURS.get(chr(line.octets[0]) if line.octets else "", "")
+        self._print(SERVER, _shown(line.octets), colour)
+        if line.fault:
+            self.note(line.fault)
+
+    def answer(self, answer: Answer, *, pop3: bool) -> None:
+        """A whole answer was shown: what it means."""
+        hidden, self._lines = self._lines - LINES_SHOWN, 0
+        self.answers += 1
+        if hidden > 0:
+            self.note(f"{hidden} further lines are not shown")
+        if not answer.code:
+            self.note(f"That is no answer in {'POP3' if pop3 else 'SMTP'}.")
+        elif self.lang and not answer.challenge:
+            self.meaning(answer.text)
+
+    def meaning(self, text: str) -> None:
+        """What a reply or a failure means, where anything is known of it."""
+        found = explain(text, self.lang or "en")
+        if found.by == "nothing":
+            return
+        words = " ".join(part for part in (found.what, found.next) if part)
+        if found.name in self._told and found.retry == "":
+            words = _first_sentence(found.what)  # it was said before, and nothing failed
+        self._told.add(found.name)
+        self.note(words)
+
+    def note(self, text: str, *, warning: bool = False) -> None:
+        """Anything that was not on the wire."""
+        for line in wrap(text, self.width - 2):
+            self._print(NOTE, line, _COLOURS["warning" if warning else NOTE])
+
+    def entry(self, word: str, text: str) -> None:
+        """One entry of a list: a word, and what it means beside it."""
+        lines = wrap(text, max(20, self.width - _ENTRY - 3))
+        for number, line in enumerate(lines):
+            self._print(NOTE, f"{word if not number else '':<{_ENTRY}} {line}", _COLOURS[NOTE])
+
+    def hint(self, text: str) -> None:
+        """The hint line, where there is no place for one at the bottom: printed when it changes."""
+        if text != self._hint:
+            self._hint = text
+            self.note(text)
+
+    @property
+    def width(self) -> int:
+        """In columns. What is not a terminal gets whole lines."""
+        return shutil.get_terminal_size().columns if self.out.isatty() else 1 << 30
+
+    def _print(self, who: str, text: str, colour: str) -> None:
+        line = print_line(who, text.encode("utf-8", "surrogateescape")) if who == NOTE else f"{who}: {text}".rstrip()
+        if self.colours and colour:
+            line = f"\x1b[{colour}m{line}\x1b[0m"
+        print(line, file=self.out, flush=True)
+
+
+def _shown(octets: bytes) -> str:
+    text = escape(octets)
+    return text if len(text) <= LINE_SHOWN else f"{text[:LINE_SHOWN]} [and {len(text) - LINE_SHOWN} characters more]"
+
+
+def _first_sentence(text: str) -> str:
+    for mark in (". ", "。"):
+        if mark in text:
+            return text[: text.index(mark) + 1]
+    return text
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Lines of at most so many columns, broken at blanks, and between Chinese characters."""
+    lines = [""]
+    column = 0
+    for word in _words(text):
+        cells = sum(map(_cells, word.rstrip(" ")))
+        if column and column + cells > width:
+            lines[-1] = lines[-1].rstrip()
+            lines.append("")
+            column = 0
+        lines[-1] += word
+        column += sum(map(_cells, word))
+    return [line.rstrip() for line in lines]
+
+
+def _words(text: str) -> list[str]:
+    """Pieces between which a line may end, each with the blanks behind it."""
+    words: list[str] = [""]
+    for at, char in enumerate(text):
+        before = text[at - 1] if at else ""
+        wide = _cells(char) == 2 and unicodedata.category(char)[0] != "P"
+        if (before == " " and char != " ") or (wide and before) or (before and _cells(before) == 2 and char.isalnum()):
+            words.append("")
+        words[-1] += char
+    return words
+
+
+def _cells(char: str) -> int:
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1

@@ -178,6 +178,17 @@ async def test_a_wrong_password_is_the_same_work_and_the_same_answer_for_all(
     assert (await scram(desk, who, with_the_right)).fate in (Fate.NO, Fate.AWAY)
 
 
+async def test_a_disabled_account_is_not_told_that_its_password_is_right(desk: Desk, directory: Directory) -> None:
+    """The server's own proof would tell it, before the refusal."""
+    client = ScramClient(["SCRAM-SHA-256"], "carol", "tulip")
+    server = exchange("SCRAM-SHA-256", Terms())
+    server.begin(b64(client.get_client_first()))
+    said = server.keys(directory.lock.scram_keys("carol", "smtp"))
+    assert isinstance(said, Challenge)
+    client.set_server_first(unb64(said.text))
+    assert server.go_on(b64(client.get_client_final())) == Proof("SCRAM-SHA-256", "carol", None)
+
+
 async def test_salts_tell_nothing_today_nor_later(desk: Desk, directory: Directory) -> None:
     async def salt(name: str) -> tuple[bytes, int, int]:
         keys = (await desk.judge(WantsKeys("SCRAM-SHA-256", name), HOME, "smtp")).keys

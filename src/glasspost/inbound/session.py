@@ -184,6 +184,7 @@ class SmtpSession(Visit):
         scan = scan_headers(transaction.draft.opening(HEADER_LIMIT))
         if self._recording is not None:
             self._recording.header(scan)
+        core.envelope.tls_optional = scan.tls_optional and not core.envelope.requiretls  # RFC 8689 §4.1
         refusal = transaction.judge_message(scan, core.envelope.declared_size)
         if refusal is not None:
             self._refuse_message(refusal)

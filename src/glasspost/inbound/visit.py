@@ -20,6 +20,7 @@ from glasspost.mail import reply as say
 from glasspost.mail.reply import Reply
 from glasspost.net.channel_binding import end_point
 from glasspost.net.connection import Connection
+from glasspost.net.shown import shown_words
 from glasspost.protocol.sasl import ScramKeys
 from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.protocol.smtp_table import State
@@ -67,7 +68,7 @@ class Visit(Connection):
         offer = entrance.settings.offer_to(ip)
         core = self._core = SmtpServer(offer, recording, recording.id, tls=tls is not None, end_point=end_point(tls))
         if tls is not None:
-            recording.note(f"TLS from the start: {tls_words(tls)}")
+            recording.note(f"TLS from the start: {shown_words(tls)}")
         refusal = entrance.limits.admit(ip)
         self._admitted = refusal is None
         entrance.sessions.add(self)
@@ -244,7 +245,8 @@ class Visit(Connection):
         core = self._core
         if core is None:
             return
-        self._recording.note(f"TLS: {tls_words(self.tls)}")
+        assert self.tls is not None
+        self._recording.note(f"TLS: {shown_words(self.tls)}")
         self._client.account, self._client.hello, self._client.tls = None, "", tls_words(self.tls)
         self._forget()
         core.secured(end_point(self.tls))

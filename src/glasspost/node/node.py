@@ -23,12 +23,13 @@ from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.inbound.visit import Visit
 from glasspost.net.addresses import OwnAddresses
-from glasspost.net.connection import Connection
+from glasspost.net.connection import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Connection
 from glasspost.net.dialer import dial
 from glasspost.net.dns import Resolver
-from glasspost.net.tls import opportunistic_context, self_signed, server_context, verifying_context
+from glasspost.net.tls import ClientContexts
 from glasspost.net.tokens import TokenDesk
 from glasspost.node import wiring
+from glasspost.node.certificates import Certificates
 from glasspost.node.settings import Config, Listener
 from glasspost.outbound.local import LocalCourier
 from glasspost.outbound.remote import RemoteCourier
@@ -84,15 +85,16 @@ class Node:
         self.folder.lock()
         try:
             self._open_store(loop)
-            context = self._tls_context()
+            self.certificates = Certificates(self.config, self.folder.path)
             self._open_rooms()
-            await self._open_doors(loop, context)
+            await self._open_doors(loop, self.certificates.context)
             self.folder.announce((door.role, door.address, door.port, door.tls) for door in self.doors)
         except BaseException:
             await self._close_store()
             self.folder.unlock()
             raise
         self.scheduler.start()
+        self.certificates.watch(loop)
         log.info("started", data=str(self.folder.path), doors=[f"{d.role} {d.address}:{d.port}" for d in self.doors])
 
     async def stop(self) -> None:
@@ -101,6 +103,7 @@ class Node:
         One deadline for all: whoever brings mail and whoever takes it have the same seconds.
         """
         end = asyncio.get_running_loop().time() + self.config.node.drain
+        self.certificates.close()
         for door in self.doors:
             door.server.close()
         for session in list(self._smtp_sessions):
@@ -162,8 +165,7 @@ class Node:
             wiring.remote_settings(config),
             dial=dial,
             open_recording=lambda local, peer: self.transcripts.open("smtp-out", local, peer),
-            opportunistic=opportunistic_context(),
-            verifying=verifying_context(one.ca_file for one in config.smarthost if one.ca_file is not None),
+            contexts=self._client_contexts(),
             clock=self.clock,
         )
         separator, quota = config.mailboxes.detail_separator, config.mailboxes.default_quota
@@ -181,16 +183,14 @@ class Node:
             tell=self.transcripts.tell,
         )
 
-    def _tls_context(self) -> ssl.SSLContext | None:
-        """What the listeners show; None where no listener has TLS."""
-        if all(listener.tls == "none" for listener in self.config.listener):
-            return None
-        tls = self.config.tls
-        if tls.certificate is not None and tls.key is not None:
-            return server_context(tls.certificate, tls.key, tls.minimum)
-        certificate, key = self_signed(self.folder.path, self.config.node.hostname)
-        log.warning("no certificate is configured: a self-signed one is shown, which nobody can verify")
-        return server_context(certificate, key, tls.minimum)
+    def _client_contexts(self) -> ClientContexts:
+        """Those of all CA files that are named are made now: what cannot be used is known at the start."""
+        contexts = ClientContexts()
+        for smarthost in self.config.smarthost:
+            contexts.verifying(smarthost.ca_file)
+        for destination in self.config.destination:
+            contexts.verifying(destination.ca_file, any_name=bool(destination.names))
+        return contexts
 
     async def _open_doors(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None) -> None:
         for listener in self.config.listener:
@@ -206,8 +206,8 @@ class Node:
                     listener.port,
                     backlog=listener.backlog,
                     ssl=implicit,
-                    ssl_handshake_timeout=30 if implicit else None,
-                    ssl_shutdown_timeout=3 if implicit else None,
+                    ssl_handshake_timeout=HANDSHAKE_SECONDS if implicit else None,
+                    ssl_shutdown_timeout=SHUTDOWN_SECONDS if implicit else None,
                 )
             except OSError as error:
                 await self._close_doors()

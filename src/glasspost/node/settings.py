@@ -18,6 +18,7 @@ from pydantic import Field
 
 from glasspost.node.relay_settings import Dns, Relay, Smarthost
 from glasspost.node.sign_in_settings import Oauth, SignIn
+from glasspost.node.tls_settings import Certificate, Destination
 from glasspost.node.values import (
     DAY,
     GB,
@@ -128,6 +129,11 @@ class Tls(Section):
     key: File = Field(default=None, description="File with the private key of the certificate, PEM, no passphrase.")
     minimum: Literal["1.2", "1.3"] = Field(
         default="1.2", description="The oldest TLS version spoken as a server (RFC 8996 retires 1.0 and 1.1)."
+    )
+    reload: Duration = Field(
+        default=MINUTE,
+        description="How often the files of certificates are looked at: renewed ones are shown without a restart. 0 is "
+        "never.",
     )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
@@ -324,6 +330,7 @@ class Config(Section):
         Listener(role="pop3", port=2110),
     )
     tls: Tls = Tls()
+    certificate: tuple[Certificate, ...] = ()
     smtp: Smtp = Smtp()
     submission: Submission = Submission()
     pop3: Pop3 = Pop3()
@@ -331,6 +338,7 @@ class Config(Section):
     oauth: Oauth = Oauth()
     relay: Relay = Relay()
     smarthost: tuple[Smarthost, ...] = ()
+    destination: tuple[Destination, ...] = ()
     dns: Dns = Dns()
     transcripts: Transcripts = Transcripts()
     mailboxes: Mailboxes = Mailboxes()
@@ -344,14 +352,19 @@ class Config(Section):
             if listener.port and place in ports:
                 yield f"listener.{number}.port", f"Another listener has {place[0]} port {place[1]} already."
             ports.add(place)
-        domains: set[str] = set()
-        for number, smarthost in enumerate(self.smarthost):
-            if smarthost.domain in domains:
-                yield f"smarthost.{number}.domain", f'Another smarthost is for "{smarthost.domain}" already.'
-            domains.add(smarthost.domain)
+        yield from _twice("smarthost", [one.domain for one in self.smarthost])
+        yield from _twice("destination", [one.domain for one in self.destination])
+        if self.certificate and self.tls.certificate is None:
+            yield "certificate.0.certificate", "The first certificate belongs into [tls]: tls.certificate and tls.key."
 
     def with_data(self, folder: Path | None) -> Config:
         """The same configuration with another data folder, as `--data` asks; unchanged for None."""
         if folder is None:
             return self
         return self.model_copy(update={"node": self.node.model_copy(update={"data": folder})})
+
+
+def _twice(section: str, domains: list[str]) -> Iterator[tuple[str, str]]:
+    for number, domain in enumerate(domains):
+        if domain in domains[:number]:
+            yield f"{section}.{number}.domain", f'Another {section} is for "{domain}" already.'

@@ -18,7 +18,7 @@ from glasspost.outbound.conversation import ConversationSettings, Timeouts
 from glasspost.outbound.remote import RemoteSettings
 from glasspost.outbound.reports import ReportSettings
 from glasspost.outbound.retry import Schedule
-from glasspost.outbound.routes import RoutingSettings, Smarthost
+from glasspost.outbound.routes import Destination, RoutingSettings, Smarthost
 from glasspost.outbound.scheduler import SchedulerSettings
 from glasspost.protocol.pop3_events import Pop3Settings
 from glasspost.protocol.sasl_mechanisms import BY_PASSWORD, BY_TOKEN
@@ -125,13 +125,14 @@ def pop3_settings(config: Config, listener: Listener) -> Pop3Settings:
 
 def routing_settings(config: Config) -> RoutingSettings:
     smarthosts = {
-        one.domain: Smarthost(one.host, one.port, one.tls, one.implicit_tls, one.username, one.secret())
+        one.domain: Smarthost(one.host, one.port, one.tls, one.implicit_tls, one.username, one.secret(), one.ca_file)
         for one in config.smarthost
     }
     relay = config.relay
     return RoutingSettings(
         hostname=config.node.hostname,
         smarthosts=smarthosts,
+        destinations={one.domain: Destination(one.tls, one.names, one.ca_file) for one in config.destination},
         mx_port=relay.mx_port,
         tls=relay.tls,
         ipv4=relay.ipv4,

@@ -50,6 +50,8 @@ def keywords(offer: ServerSettings, *, tls: bool, mechanisms: tuple[str, ...]) -
     lines.append(f"LIMITS RCPTMAX={offer.max_recipients}{mailmax}")
     if offer.tls_available and not tls:
         lines.append("STARTTLS")
+    if tls:
+        lines.append("REQUIRETLS")  # RFC 8689 §2: it means nothing in the clear
     if mechanisms and (tls or offer.cleartext_auth):
         lines.append(f"AUTH {' '.join(mechanisms)}")
     return "\n".join([*lines, "HELP"])

@@ -29,7 +29,9 @@ from glasspost.node.settings import Config, Listener
 from glasspost.storage.accounts import Directory
 from glasspost.storage.database import Database
 from glasspost.storage.folder import Folder
+from glasspost.storage.guesses import Guesses
 from glasspost.storage.mailboxes import Mailboxes
+from glasspost.storage.sign_in import Desk
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Intake, deposit_header
 from glasspost.storage.transcripts import Recording, Transcripts
@@ -106,6 +108,7 @@ class House:
         self.spool = Spool(self.database, HOSTNAME, self.config.relay.lease)
         self.mailboxes = Mailboxes(self.database)
         self.transcripts = Overheard(folder / "transcripts.db")
+        self.guesses = Guesses(folder / "limits.db", wiring.guess_settings(self.config))
         self.accepted: list[Intake] = []
         servers = [(server.address, server.port) for server in self.config.dns.servers]
         self.resolver = Resolver(servers, self.config.dns.timeout, clock=clock)
@@ -114,7 +117,7 @@ class House:
         self.entrance = Entrance(
             settings=wiring.inbound_settings(self.config, self.config.listener[0]),
             policy=Policy(wiring.policy_settings(self.config), self.directory, self.mailboxes),
-            directory=self.directory,
+            desk=Desk(self.directory, self.guesses),
             spool=self.spool,
             transcripts=self.transcripts,
             limits=ConnectionLimits(smtp.max_connections, smtp.max_connections_per_address),
@@ -149,6 +152,7 @@ class House:
         await self.transcripts.close()
         await self.database.close()
         self.directory.close()
+        self.guesses.close()
 
     def session(self) -> SmtpSession:
         """A session of this house, for a socket of its own."""

@@ -38,6 +38,7 @@ FILLS = {
     "host": HOST,
     "hostname": HOST,
     "last": 100_000,
+    "mechanism": "SCRAM-SHA-256-PLUS",
     "left": 100_000,
     "limit": 52_428_800,
     "members": "\n".join([f"<{ADDRESS}>"] * 3),

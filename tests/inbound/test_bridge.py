@@ -5,6 +5,7 @@ Does not live here: conversations (tests/talks/device_*.talk), the whole journey
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 
 import pytest
@@ -17,6 +18,7 @@ from glasspost.inbound.device_content import HEADER_LIMIT, DeviceContent
 from glasspost.mail.address import Address
 from glasspost.mail.envelope import Envelope
 from glasspost.mail.message import header_values, scan_headers
+from glasspost.protocol.sasl import Digest
 from glasspost.protocol.smtp_leniency import hello_name, with_brackets
 
 OFFICE = Address("office", "example.org")
@@ -191,3 +193,13 @@ def test_brackets_are_put_where_they_belong(argument: str, mended: str | None) -
 def test_what_a_device_calls_itself_is_always_printable(text: str) -> None:
     name = hello_name(text)
     assert name.isascii() and name.isprintable() and " " not in name and 0 < len(name) <= 255
+
+
+def test_a_cram_md5_answer_is_as_good_as_the_password() -> None:
+    """RFC 2195 §2, its own example."""
+    tim = device("d", username="tim", password="tanstaaftanstaaf")
+    bridge, challenge = Bridge([tim]), b"<1896.697170952@postoffice.reston.mci.net>"
+    digest = bytes.fromhex("b913a602c7eda7a495b4e6e7334d3890")
+    assert bridge.answered(Digest("CRAM-MD5", "tim", challenge, digest)) == tim
+    for name, sent in (("tim", b"\0" * 16), ("tom", digest), ("", hmac.digest(b"", challenge, "md5"))):
+        assert bridge.answered(Digest("CRAM-MD5", name, challenge, sent)) is None

@@ -90,8 +90,8 @@ class House:
                 self.body = b""
                 reply = say.QUEUED.saying(queue_id="q1")
             case events.SignIn():
-                happened += (event.credentials.username, event.credentials.password)
-                reply = say.AUTH_OK if event.credentials.password == "tulip" else say.AUTH_FAILED
+                happened += (event.question.username, event.question.password)
+                reply = say.AUTH_OK if event.question.password == "tulip" else say.AUTH_FAILED
             case events.StartTls():
                 reply = say.TLS_READY
             case events.Verify():
@@ -405,7 +405,7 @@ def test_credentials_do_not_show_their_password() -> None:
     house.core.receive(b"AUTH PLAIN " + PLAIN + b"\r\n")
     event = house.core.next_event()
     assert isinstance(event, events.SignIn)
-    assert "tulip" not in repr(event.credentials)
+    assert "tulip" not in repr(event.question)
     house.core.answer(say.AUTH_OK)
 
 

@@ -22,6 +22,7 @@ from glasspost.mail import reply as say
 from glasspost.mail.address import Address
 from glasspost.mail.envelope import Envelope
 from glasspost.mail.reply import Reply
+from glasspost.protocol.sasl import Credentials, Digest, Question
 
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -88,15 +89,28 @@ class Bridge:
         right = hmac.compare_digest(sha256(expected.encode()).digest(), sha256(given.encode()).digest())
         return known if right and known is not None and known.password else None
 
+    def answered(self, question: Digest) -> Device | None:
+        """The device that answered a CRAM-MD5 challenge (RFC 2195). Takes as long for a name that nobody has."""
+        known = self._by_name.get(question.username)
+        password = self.password_of(question.username)
+        right = hmac.compare_digest(hmac.digest(password.encode(), question.challenge, "md5"), question.digest)
+        return known if right and password else None
+
     def arrive(self, client: Client) -> None:
         """A visitor has come, or everything known of it was forgotten: what its address alone tells."""
         client.device = self.by_network(client.ip)
         if client.device is not None:
             client.note(f"device {client.device.name}, by its network")
 
-    def judge_sign_in(self, client: Client, username: str, password: str) -> Reply:
+    def judge_sign_in(self, client: Client, question: Question) -> Reply:
         """AUTH: the device with these credentials, whatever its network says."""
-        device = self.sign_in(username, password)
+        match question:
+            case Credentials():
+                device = self.sign_in(question.username, question.password)
+            case Digest():
+                device = self.answered(question)
+            case _:
+                device = None  # nothing else is offered to devices
         if device is None:
             client.note("sign-in refused: no device with this name and password")
             return say.AUTH_FAILED

@@ -17,7 +17,7 @@ from glasspost.inbound.gates import Gates
 from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.protocol.smtp_offer import ServerSettings
-from glasspost.storage.accounts import Directory
+from glasspost.storage.sign_in import Desk
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Intake
 from glasspost.storage.transcripts import Transcripts
@@ -51,7 +51,7 @@ class Entrance:
 
     settings: InboundSettings
     policy: Policy
-    directory: Directory
+    desk: Desk
     spool: Spool
     transcripts: Transcripts
     limits: ConnectionLimits

@@ -24,7 +24,7 @@ from glasspost.mail.reply import Reply
 from glasspost.protocol import smtp_events as events
 from glasspost.protocol.smtp_events import Body, BodyEnded, Data, Mail, Rcpt
 from glasspost.protocol.smtp_table import State
-from glasspost.storage.passwords import SignInBusy
+from glasspost.storage.sign_in import Fate
 from glasspost.storage.spooled import Intake
 
 UNREAD_LIMIT = 64 * 1024  # octets a client may send ahead while an answer is owed; then it must wait
@@ -260,32 +260,37 @@ class SmtpSession(Visit):
         except Exception as fault:
             self._broke(fault)
 
-    # --- signing in ---
+    # --- signing in -------------------------------------------------------------------------------------------
 
     def _begin_sign_in(self, event: events.SignIn) -> None:
-        bridge, credentials = self._entrance.bridge, event.credentials
+        bridge = self._entrance.bridge
         if bridge is None:
             self._begin(self._sign_in(event))
             return
         assert self._core is not None
-        self._core.answer(bridge.judge_sign_in(self._client, credentials.username, credentials.password))
+        self._core.answer(bridge.judge_sign_in(self._client, event.question))
 
     async def _sign_in(self, event: events.SignIn) -> None:
-        assert self._recording is not None
-        credentials = event.credentials
-        try:
-            account = await self._entrance.directory.sign_in(credentials.username, credentials.password, "smtp")
-            reply = say.AUTH_OK if account is not None else say.AUTH_FAILED
-        except SignInBusy as error:
-            account, reply = None, say.AUTH_TRY_LATER.because(str(error))
+        verdict = await self._entrance.desk.judge(event.question, self._client.ip, "smtp", self._keys)
         core = self._core
         if core is None:
             return
         self._task = None
-        self._client.account = account
-        known = self._entrance.directory.known_name
-        fate = f"signed in as {account.address}" if account else f"sign-in refused for {known(credentials.username)}"
-        self._recording.note(fate)
-        core.answer(self._noted(reply))
+        if verdict.note:
+            self._client.note(verdict.note)
+        self._keys = verdict.keys
+        if verdict.keys is not None:
+            core.sign_in_keys(verdict.keys)
+        else:
+            self._client.account = verdict.account
+            core.answer(_SIGN_IN_REPLIES[verdict.fate])
         self.resume()
         self._run()
+
+
+_SIGN_IN_REPLIES = {
+    Fate.YES: say.AUTH_OK,
+    Fate.NO: say.AUTH_FAILED,
+    Fate.LATER: say.AUTH_TRY_LATER,
+    Fate.AWAY: say.AUTH_TOO_MANY_FAILURES,
+}

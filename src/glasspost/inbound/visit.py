@@ -18,8 +18,10 @@ from glasspost.inbound.entrance import Entrance
 from glasspost.inbound.transaction import Transaction
 from glasspost.mail import reply as say
 from glasspost.mail.reply import Reply
+from glasspost.net.channel_binding import end_point
 from glasspost.net.connection import Connection
 from glasspost.net.shown import shown_words
+from glasspost.protocol.sasl import ScramKeys
 from glasspost.protocol.smtp_leniency import Leniency
 from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.protocol.smtp_table import State
@@ -32,8 +34,8 @@ class Visit(Connection):
     """One connection of one client. `_run` is what a conversation makes of the octets that have come."""
 
     __slots__ = (
-        "_admitted", "_client", "_committing", "_core", "_early", "_end", "_entrance", "_greeted", "_peer_ended",
-        "_recording", "_stopping", "_task", "_transaction",
+        "_admitted", "_client", "_committing", "_core", "_early", "_end", "_entrance", "_greeted", "_keys",
+        "_peer_ended", "_recording", "_stopping", "_task", "_transaction",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, entrance: Entrance) -> None:
@@ -50,6 +52,7 @@ class Visit(Connection):
         self._stopping = False
         self._peer_ended = False
         self._early = b""
+        self._keys: ScramKeys | None = None  # what a sign-in under way has been shown
         self._end = ""  # how the visit ended, where what was said does not tell
 
     # --- the connection's life --------------------------------------------------------------------------------
@@ -64,7 +67,12 @@ class Visit(Connection):
         self._recording = recording
         tls = self.tls
         core = self._core = SmtpServer(
-            entrance.settings.offer_to(ip), recording, recording.id, tls=tls is not None, note=recording.note
+            entrance.settings.offer_to(ip),
+            recording,
+            recording.id,
+            tls=tls is not None,
+            end_point=end_point(tls),
+            note=recording.note,
         )
         if tls is not None:
             recording.note(f"TLS from the start: {shown_words(tls)}")
@@ -266,7 +274,7 @@ class Visit(Connection):
             self._entrance.bridge.arrive(self._client)  # credentials from before are forgotten
         self._client.account, self._client.hello, self._client.tls = None, "", tls_words(self.tls)
         self._forget()
-        core.secured()
+        core.secured(end_point(self.tls))
         self._task = None
         self.set_deadline(self._entrance.settings.command_timeout)
         early, self._early = self._early, b""

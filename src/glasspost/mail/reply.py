@@ -59,7 +59,9 @@ class Reply:
         return _encode_lines(self)
 
     def _plain(self) -> bytes:
-        return f"{self.code} {self.text}".rstrip(" ").encode() + b"\r\n"
+        line = f"{self.code} {self.text}"
+        # RFC 4954 §4: the space behind 334 stays where nothing follows it.
+        return (line if self.code == 334 else line.rstrip(" ")).encode() + b"\r\n"
 
     def __str__(self) -> str:
         parts = (str(self.code), self.enhanced, self.text.replace("\n", " / "))
@@ -151,6 +153,7 @@ AUTH_NEEDS_TLS = Reply(538, "5.7.11", "Say STARTTLS first: passwords travel only
 AUTH_OK = Reply(235, "2.7.0", "Welcome")
 AUTH_CHALLENGE = Reply(334, "", "{challenge}")
 AUTH_FAILED = Reply(535, "5.7.8", "User name or password is wrong")
+AUTH_TOO_MANY_FAILURES = Reply(421, "4.7.0", "Too many failed sign-ins; try again later")
 AUTH_TRY_LATER = Reply(454, "4.7.0", "Sign-in cannot be checked just now; try again later")
 AUTH_CANCELLED = Reply(501, "5.5.4", "Sign-in cancelled")
 AUTH_BAD_BASE64 = Reply(501, "5.5.2", "That is not base64")

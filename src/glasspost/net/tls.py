@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from glasspost.errors import ConfigurationError, Problem
+from glasspost.net.channel_binding import remember
 
 SELF_SIGNED_DAYS = 3650
 
@@ -59,6 +60,7 @@ def server_context(certificate: Path, key: Path, minimum: str) -> ServerContext:
         raise ConfigurationError(
             [Problem(str(certificate), 0, "tls.certificate", f"cannot be used: {_why(error)}")]
         ) from None
+    remember(context, certificate)
     return context
 
 

@@ -34,7 +34,7 @@ def bridge(config: Config, listener: Listener) -> Bridge | None:
     )  # fmt: skip
 
 
-def for_devices(config: Config, settings: InboundSettings) -> InboundSettings:
+def for_devices(config: Config, listener: Listener, settings: InboundSettings) -> InboundSettings:
     """A listener's settings: those of role device with what is forgiven, all others as they are."""
     if settings.role != "device":
         return settings
@@ -43,7 +43,7 @@ def for_devices(config: Config, settings: InboundSettings) -> InboundSettings:
     offer = replace(
         settings.offer,
         lenient=frozenset(map(Leniency, forgiving.lenient)),
-        mechanisms=MECHANISMS if signs_in else (),
+        mechanisms=(MECHANISMS + (("CRAM-MD5",) if listener.cram_md5 else ())) if signs_in else (),
         cleartext_auth=forgiving.cleartext_auth == "always",
     )
     return replace(settings, offer=offer, cleartext_auth=forgiving.cleartext_auth)

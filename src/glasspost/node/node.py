@@ -27,6 +27,7 @@ from glasspost.net.connection import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Connec
 from glasspost.net.dialer import dial
 from glasspost.net.dns import Resolver
 from glasspost.net.tls import ClientContexts
+from glasspost.net.tokens import TokenDesk
 from glasspost.node import device_wiring, wiring
 from glasspost.node.certificates import Certificates
 from glasspost.node.gatehouse import Gatehouse
@@ -41,8 +42,10 @@ from glasspost.retrieval.turned_away import TurnedAway
 from glasspost.storage.accounts import Directory
 from glasspost.storage.database import Database
 from glasspost.storage.folder import Folder
+from glasspost.storage.guesses import Guesses
 from glasspost.storage.mailboxes import Mailboxes
 from glasspost.storage.readers import grant
+from glasspost.storage.sign_in import Desk
 from glasspost.storage.spool import Spool
 from glasspost.storage.transcripts import Recording, Transcripts
 
@@ -123,6 +126,7 @@ class Node:
         self.database = Database(self.folder.spool, "spool")
         self.database.on_broken = self._store_broke
         self.directory = Directory(self.folder.directory, hosts=frozenset({config.node.hostname}), clock=self.clock)
+        self.guesses = Guesses(self.folder.limits, wiring.guess_settings(config), self.clock)
         self.transcripts = Transcripts(
             self.folder.transcripts,
             clock=self.clock,
@@ -154,6 +158,8 @@ class Node:
         """Policy on the way in, scheduler and couriers on the way out."""
         config = self.config
         self.policy = Policy(wiring.policy_settings(config), self.directory, self.mailboxes)
+        tokens = TokenDesk(wiring.token_settings(config), self.clock) if config.oauth.offered else None
+        self.desk = Desk(self.directory, self.guesses, tokens)
         self._limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
         self._burden = Burden(config.smtp.max_memory)
         servers = [(server.address, server.port) for server in config.dns.servers]
@@ -198,7 +204,7 @@ class Node:
             if listener.role == "device":
                 shown = device_wiring.tls_context(self.config, self.folder.path, context)
             if listener.role == "pop3":
-                factory = self._pop3_factory(loop, context if listener.tls == "starttls" else None)
+                factory = self._pop3_factory(loop, listener, context if listener.tls == "starttls" else None)
             else:
                 factory = self._smtp_factory(loop, listener, shown if listener.tls == "starttls" else None)
             implicit = shown if listener.tls == "implicit" else None
@@ -227,7 +233,7 @@ class Node:
         entrance = Entrance(
             settings=wiring.inbound_settings(self.config, listener),
             policy=self.policy,
-            directory=self.directory,
+            desk=self.desk,
             spool=self.spool,
             transcripts=self.transcripts,
             limits=self._limits,
@@ -243,14 +249,14 @@ class Node:
         return lambda: SmtpSession(loop, entrance)
 
     def _pop3_factory(
-        self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None
+        self, loop: asyncio.AbstractEventLoop, listener: Listener, context: ssl.SSLContext | None
     ) -> Callable[[], asyncio.Protocol]:
-        settings = wiring.pop3_settings(self.config)
+        settings = wiring.pop3_settings(self.config, listener)
 
         def visit() -> Connection:
             if sum(reader.is_open for reader in self._pop3_sessions) >= self.config.pop3.max_connections:
                 return TurnedAway(loop, self._record_pop3)
-            session = Pop3Session(loop, settings, self.directory, self.mailboxes, self._record_pop3, context)
+            session = Pop3Session(loop, settings, self.desk, self.mailboxes, self._record_pop3, context)
             self._pop3_sessions.add(session)
             return session
 
@@ -291,8 +297,9 @@ class Node:
             room = getattr(self, name, None)
             if room is not None:
                 await room.close()
-        if hasattr(self, "directory"):
-            self.directory.close()
+        for name in ("directory", "guesses"):
+            if hasattr(self, name):
+                getattr(self, name).close()
 
     def _store_broke(self, fault: StoreBroken) -> None:
         """A write failed in the disk's hands: nothing more may be promised by this process."""

@@ -22,6 +22,7 @@ from glasspost.node.device_settings import Bridge, Device, quarrels
 from glasspost.node.filter_settings import Hooks, Milter, Rspamd
 from glasspost.node.filter_settings import contradictions as filter_contradictions
 from glasspost.node.relay_settings import Dns, Relay, Smarthost
+from glasspost.node.sign_in_settings import Oauth, SignIn
 from glasspost.node.tls_settings import Certificate, Destination
 from glasspost.node.values import (
     DAY,
@@ -115,6 +116,11 @@ class Listener(Section):
         'pop3, RFC 2595), "implicit" speaks TLS from the first octet (RFC 8314), "none" offers no TLS.',
     )
     backlog: Positive = Field(default=1024, description="How many connections the kernel may hold until we take them.")
+    cram_md5: Flag = Field(
+        default=False,
+        description="Offer CRAM-MD5 as well (RFC 2195), for old devices. It takes only app passwords that were made "
+        "for it, and those are stored readable: docs/sign-in.md.",
+    )
 
 
 class Tls(Section):
@@ -337,6 +343,8 @@ class Config(Section):
     dns_list: tuple[DnsList, ...] = ()
     greylist: Greylist = Greylist()
     pop3: Pop3 = Pop3()
+    sign_in: SignIn = SignIn()
+    oauth: Oauth = Oauth()
     relay: Relay = Relay()
     smarthost: tuple[Smarthost, ...] = ()
     destination: tuple[Destination, ...] = ()

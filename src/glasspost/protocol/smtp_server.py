@@ -38,7 +38,7 @@ from glasspost.protocol.smtp_events import (
 from glasspost.protocol.smtp_incoming import Incoming, Mark
 from glasspost.protocol.smtp_leniency import Leniency
 from glasspost.protocol.smtp_offer import OPTIONAL, ServerSettings, keywords
-from glasspost.protocol.smtp_secrets import public_line
+from glasspost.protocol.smtp_secrets import MASK, public_line
 from glasspost.protocol.smtp_sign_in import Introduction
 from glasspost.protocol.smtp_table import TABLE, State, advice, nearest, needs_only_a_hello
 from glasspost.protocol.smtp_verbs import HEAR
@@ -58,8 +58,10 @@ class SmtpServer:
         tag: str,
         *,
         tls: bool = False,
+        end_point: bytes = b"",
         note: Callable[[str], None] = _unheard,
     ) -> None:
+        """`end_point`: with TLS, the hash of the certificate shown, to which a sign-in may be bound (RFC 5929 §4)."""
         limit = max(settings.line_limit, sasl.LINE_LIMIT) if settings.mechanisms else settings.line_limit
         self.chat = Chat(tap, limit, self._public, mends=Leniency.LINE_END in settings.lenient)
         self.settings = settings
@@ -75,7 +77,7 @@ class SmtpServer:
         self._owed: Event | None = None
         self._refused_recipients = False
         self._upgrading = False
-        self.introduction = Introduction(settings)
+        self.introduction = Introduction(settings, end_point)
         self._incoming: Incoming | None = None
         self._flowing = False  # octets of a message come next, not a line
         self._note = note
@@ -135,9 +137,12 @@ class SmtpServer:
             self._answer_body(event, reply)
             return
         if reply.code >= 400:
+            if isinstance(event, SignIn):
+                self._refuse_sign_in(event, reply)
+                return
             if isinstance(event, Rcpt):
                 self._refused_recipients = True
-            self.refuse(reply, count=isinstance(event, SignIn) or reply.code in (502, 503))
+            self.refuse(reply, count=reply.code in (502, 503))
             return
         if isinstance(event, Rcpt):
             assert self.envelope is not None
@@ -161,7 +166,13 @@ class SmtpServer:
             self.state = then
         self.chat.say(reply.encode())
 
-    def secured(self) -> None:
+    def sign_in_keys(self, keys: sasl.ScramKeys) -> None:
+        """Answer a SignIn that asks for keys: the exchange goes on."""
+        event, self._owed = self._owed, None
+        assert isinstance(event, SignIn) and isinstance(event.question, sasl.WantsKeys), "no keys are wanted"
+        self.go_on_signing_in(self.introduction.keys(keys))
+
+    def secured(self, end_point: bytes = b"") -> None:
         """TLS stands. Everything learned in the clear is forgotten (RFC 3207 §4.2)."""
         assert self.state is not State.CLOSED, "octets came before TLS did"
         self._upgrading = False
@@ -170,7 +181,7 @@ class SmtpServer:
         self.extended = False
         self.hello = ""
         self.signed_in = False
-        self.introduction.forget()
+        self.introduction = Introduction(self.settings, end_point)
         self._forget()
         self.chat = Chat(self.chat.tap, self.chat.line_limit, self._public, mends=self.chat.mends)
 
@@ -243,15 +254,23 @@ class SmtpServer:
             return self.refuse(say.NO_VALID_RECIPIENTS, count=False)
         return self.refuse(say.BAD_SEQUENCE.saying(advice=advice(verb, self.state)))
 
-    def go_on_signing_in(self, step: Reply | sasl.Challenge | sasl.Credentials) -> Event | None:
+    def go_on_signing_in(self, step: Reply | sasl.Step) -> Event | None:
         if isinstance(step, Reply):
             return self.refuse(step)
         if isinstance(step, sasl.Challenge):
             self.state = State.SIGNING_IN
-            self.chat.say(say.AUTH_CHALLENGE.saying(challenge=step.text).encode())
+            public = say.AUTH_CHALLENGE.saying(challenge=MASK.decode()).encode() if step.secret else None
+            self.chat.say(say.AUTH_CHALLENGE.saying(challenge=step.text).encode(), public)
             return None
         self._owed = SignIn(step)
         return self._owed
+
+    def _refuse_sign_in(self, event: SignIn, reply: Reply) -> None:
+        """No. A 421 ends the conversation; whoever came with a token is first told what is wrong with it."""
+        if reply.code == 421:
+            self.close(reply)
+        else:
+            self.go_on_signing_in(self.introduction.refused(event.question, reply))
 
     # --- the body ---------------------------------------------------------------------------------------------
 
@@ -315,7 +334,8 @@ class SmtpServer:
         self.hello = event.name
         self.extended = event.verb == "EHLO"
         if self.extended:
-            reply = Reply(reply.code, "", f"{reply.text}\n{keywords(self.settings, tls=self.tls)}")
+            offered = keywords(self.settings, tls=self.tls, mechanisms=self.introduction.mechanisms)
+            reply = Reply(reply.code, "", f"{reply.text}\n{offered}")
         self.chat.say(reply.encode())
 
     def abandon(self) -> Event | None:

@@ -32,6 +32,10 @@ class Folder:
         return self.path / "directory.db"
 
     @property
+    def limits(self) -> Path:
+        return self.path / "limits.db"
+
+    @property
     def transcripts(self) -> Path:
         return self.path / "transcripts.db"
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from glasspost.clock import SystemClock
 from glasspost.inbound.entrance import Entrance
-from glasspost.inbound.limits import ConnectionLimits
+from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.mail.address import Address
@@ -76,6 +76,7 @@ class House:
             may_claim=lambda intake: False,
             tls_context=self._tls_context(self.config.listener[0]),
             sessions=set(),
+            burden=Burden(smtp.max_memory),
         )
         self.port = 0
         self._server: asyncio.Server | None = None

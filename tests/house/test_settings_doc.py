@@ -29,7 +29,11 @@ def test_every_setting_has_meaning_kind_and_default(name: str) -> None:
     row = SETTINGS[name]
     assert row.meaning[0].isupper() and row.meaning.endswith("."), "a meaning is a sentence"
     assert row.kind
-    assert row.default or name in ("listener.role", "listener.port", "smarthost.host", "milter.address")
+    must_be_given = (
+        "listener.role", "listener.port", "smarthost.host", "certificate.certificate", "certificate.key",
+        "destination.domain", "destination.tls", "milter.address",
+    )  # fmt: skip
+    assert row.default or name in must_be_given
     text = explain(name)
     for part in (row.name, row.variable, row.default):
         assert part in " ".join(text.split())

@@ -7,6 +7,8 @@ import grp
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -109,7 +111,7 @@ async def test_a_masked_record_holds_no_address_and_no_subject_and_why_still_ans
     recording.note(f"safe on disk as {queue_id}: 1 octets, 0 into mailboxes, 1 queued")
     recording.mention(queue_id)
     recording.close()
-    house.tell(Fate(queue_id, 1.0, "carol.jones@example.net", "failed", "550 5.1.1 carol.jones: unknown"))
+    house.tell([Fate(queue_id, 1.0, "carol.jones@example.net", "failed", "550 5.1.1 carol.jones: unknown")])
     await house.flush()
     await house.close()
     stored = b"".join(path.read_bytes() for path in sorted(tmp_path.iterdir()))  # noqa: ASYNC240
@@ -125,12 +127,18 @@ async def test_a_masked_record_holds_no_address_and_no_subject_and_why_still_ans
     talks.close()
 
 
+@pytest.fixture
+def passable() -> Iterator[Path]:
+    """A folder of the test's own that everybody may pass: pytest's are shut."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-async def test_a_group_may_read_the_record_and_nothing_else(tmp_path: Path) -> None:
+async def test_a_group_may_read_the_record_and_nothing_else(passable: Path) -> None:
     group = grp.getgrnam("games")
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        os.chmod(parent, 0o755)
-    folder = Folder(tmp_path / "data")
+    folder = Folder(passable / "data")
     folder.make()
     house = Transcripts(folder.transcripts)
     house.start(asyncio.get_running_loop())

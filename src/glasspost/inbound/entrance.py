@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from glasspost.clock import Clock
 from glasspost.inbound.gates import Gates
-from glasspost.inbound.limits import ConnectionLimits
+from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.protocol.smtp_offer import ServerSettings
 from glasspost.storage.accounts import Directory
@@ -60,3 +60,4 @@ class Entrance:
     tls_context: ssl.SSLContext | None
     sessions: set[Visit]
     gates: Gates = field(default_factory=Gates)
+    burden: Burden = field(default_factory=Burden)

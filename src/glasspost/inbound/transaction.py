@@ -14,6 +14,7 @@ from glasspost.inbound.checks import judge_message, store_refusal, traced_intake
 from glasspost.inbound.client import Client
 from glasspost.inbound.entrance import Entrance
 from glasspost.inbound.gates import Arrival
+from glasspost.inbound.limits import Share
 from glasspost.inbound.policy import Destinations
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import Envelope, Recipient
@@ -28,7 +29,7 @@ TARGET_LIMIT = 4_000  # recipients of one message after aliases (a message has a
 class Transaction:
     """From an accepted MAIL to the commit of its message."""
 
-    __slots__ = ("_client", "_entrance", "destinations", "draft")
+    __slots__ = ("_client", "_entrance", "destinations", "draft", "share")
 
     def __init__(self, entrance: Entrance, client: Client, on_room: Callable[[], None]) -> None:
         """`on_room`: called when the disk has caught up with the sender."""
@@ -36,6 +37,16 @@ class Transaction:
         self._client = client
         self.destinations = Destinations()
         self.draft = entrance.spool.new_draft(on_room)
+        self.share = Share(entrance.burden)
+
+    def add(self, data: bytes) -> None:
+        """The next octets of the message."""
+        self.share.add(self.draft, data)
+
+    def discard(self) -> None:
+        """The message is not wanted, or its sender is gone before it was whole."""
+        self.draft.discard()
+        self.share.drop(self.draft)
 
     def judge_recipient(self, envelope: Envelope, recipient: Recipient) -> Reply:
         """Whether policy takes it; then it is among the destinations."""

@@ -19,6 +19,7 @@ from glasspost.inbound.transaction import Transaction
 from glasspost.mail import reply as say
 from glasspost.mail.reply import Reply
 from glasspost.net.connection import Connection
+from glasspost.net.shown import shown_words
 from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.protocol.smtp_table import State
 from glasspost.storage.transcripts import Recording
@@ -63,7 +64,7 @@ class Visit(Connection):
         tls = self.tls
         core = self._core = SmtpServer(entrance.settings.offer_to(ip), recording, recording.id, tls=tls is not None)
         if tls is not None:
-            recording.note(f"TLS from the start: {tls_words(tls)}")
+            recording.note(f"TLS from the start: {shown_words(tls)}")
         refusal = entrance.limits.admit(ip)
         self._admitted = refusal is None
         entrance.sessions.add(self)
@@ -145,7 +146,7 @@ class Visit(Connection):
         if self._task is not None:
             self._task.cancel()
         if self._transaction is not None and not self._committing:
-            self._transaction.draft.discard()  # a commit that is under way keeps what it accepts
+            self._transaction.discard()  # a commit that is under way keeps what it accepts
         if entrance.gates:
             entrance.gates.tell("left", self._client)
         if self._recording is not None:
@@ -240,7 +241,8 @@ class Visit(Connection):
         core = self._core
         if core is None:
             return
-        self._recording.note(f"TLS: {tls_words(self.tls)}")
+        assert self.tls is not None
+        self._recording.note(f"TLS: {shown_words(self.tls)}")
         self._client.account, self._client.hello, self._client.tls = None, "", tls_words(self.tls)
         self._forget()
         core.secured()

@@ -165,6 +165,7 @@ MESSAGE_OVER_QUOTA = Reply(452, "4.2.2", "<{address}>: too large for what is lef
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients in one transaction; send the rest in another")
 NO_VALID_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
 MESSAGE_TOO_LARGE = Reply(552, "5.3.4", "Message too large; at most {limit} octets")
+TOO_MUCH_AT_ONCE = Reply(452, "4.3.1", "Too much mail is coming in just now; try again later")
 SYSTEM_FULL = Reply(452, "4.3.1", "No room on our disk just now; try again later")
 LOCAL_ERROR = Reply(451, "4.3.0", "Something broke on our side; try again later")
 # What filters and hooks say in words of their own goes out as they say it; these are for when they have none.
@@ -181,6 +182,8 @@ SERVER_TIMED_OUT = Reply(451, "4.4.2", "{server} was silent for too long {when}"
 SERVER_TALKS_NONSENSE = Reply(451, "4.5.0", "{server} answered something that is not SMTP: {fault}")
 SERVER_WITHOUT_TLS = Reply(451, "4.7.4", "{server} offers no TLS, which this destination requires")
 TLS_FAILED = Reply(451, "4.7.5", "TLS with {server} failed: {fault}")
+REQUIRETLS_MISSING = Reply(550, "5.7.30", "{server} does not offer REQUIRETLS, which this message demands")
+REQUIRETLS_UNPROVED = Reply(550, "5.7.10", "This message demands proved encryption on its way (REQUIRETLS): {fault}")
 SIGN_IN_REFUSED = Reply(451, "4.7.8", "{server} refused our sign-in: {fault}")
 SIGN_IN_IMPOSSIBLE = Reply(451, "4.7.0", "{server} offers no sign-in that fits: {fault}")
 NO_SUCH_DOMAIN = Reply(550, "5.1.2", "The domain {domain} does not exist")

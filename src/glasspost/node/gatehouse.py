@@ -8,7 +8,7 @@ The order is from what costs least to what costs most; whoever is refused early 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from glasspost.inbound.gates import Gate, Gates
 from glasspost.inbound.hooks import Hooks
@@ -37,22 +37,17 @@ class Gatehouse:
             gates.append(self._rspamd)
         return Gates(gates)
 
-    @property
-    def listens_to_fates(self) -> bool:
-        """Whether any gate wants to hear what becomes of recipients."""
-        return self._hooks is not None
-
-    def ear(self, record: Callable[[Fate], None]) -> Callable[[Fate], None]:
-        """Who is to be told of fates: the record, and any gate that listens. The record has no use for those whom the
-        next server took: the talk tells of them."""
+    def ear(self, record: Callable[[Sequence[Fate]], None]) -> Callable[[Sequence[Fate]], None]:
+        """Who is to be told of fates: the record, and hooks. The record has no use for those whom the next server
+        took: the talk tells of them."""
         hooks = self._hooks
         if hooks is None:
             return record
 
-        def hear(fate: Fate) -> None:
-            if fate.what != "relayed":
-                record(fate)
-            hooks.heard(fate)
+        def hear(fates: Sequence[Fate]) -> None:
+            record([fate for fate in fates if fate.what != "relayed"])
+            for fate in fates:
+                hooks.heard(fate)
 
         return hear
 

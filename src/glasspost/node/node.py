@@ -16,18 +16,19 @@ from dataclasses import dataclass
 import structlog
 
 from glasspost.clock import Clock, SystemClock
-from glasspost.errors import Busy, StoreBroken
+from glasspost.errors import Busy, StoreBroken, StoreFull
 from glasspost.inbound.entrance import Entrance
-from glasspost.inbound.limits import ConnectionLimits
+from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.inbound.visit import Visit
 from glasspost.net.addresses import OwnAddresses
-from glasspost.net.connection import Connection
+from glasspost.net.connection import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Connection
 from glasspost.net.dialer import dial
 from glasspost.net.dns import Resolver
-from glasspost.net.tls import opportunistic_context, self_signed, server_context, verifying_context
+from glasspost.net.tls import ClientContexts
 from glasspost.node import wiring
+from glasspost.node.certificates import Certificates
 from glasspost.node.gatehouse import Gatehouse
 from glasspost.node.settings import Config, Listener
 from glasspost.outbound.local import LocalCourier
@@ -83,15 +84,16 @@ class Node:
         self.folder.lock()
         try:
             self._open_store(loop)
-            context = self._tls_context()
+            self.certificates = Certificates(self.config, self.folder.path)
             self._open_rooms()
-            await self._open_doors(loop, context)
+            await self._open_doors(loop, self.certificates.context)
             self.folder.announce((door.role, door.address, door.port, door.tls) for door in self.doors)
         except BaseException:
             await self._close_store()
             self.folder.unlock()
             raise
         self.scheduler.start()
+        self.certificates.watch(loop)
         log.info("started", data=str(self.folder.path), doors=[f"{d.role} {d.address}:{d.port}" for d in self.doors])
 
     async def stop(self) -> None:
@@ -100,6 +102,7 @@ class Node:
         One deadline for all: whoever brings mail and whoever takes it have the same seconds.
         """
         end = asyncio.get_running_loop().time() + self.config.node.drain
+        self.certificates.close()
         for door in self.doors:
             door.server.close()
         for session in list(self._smtp_sessions):
@@ -131,9 +134,19 @@ class Node:
             grant(self.folder, config.transcripts.readers)
         self.spool = Spool(self.database, config.node.hostname, config.relay.lease)
         self.spool.recover(self.clock.now())
+        self._give_back()
         self.mailboxes = Mailboxes(self.database)
         self.database.start(loop)
         self.transcripts.start(loop)
+
+    def _give_back(self) -> None:
+        """What a deep queue or full mailboxes once took of the disk, and nobody needs any more."""
+        try:
+            given = self.database.shrink()
+        except StoreFull:  # writing it anew takes room, too
+            return
+        if given:
+            log.info("the spool has shrunk", megabytes=round(given / 1e6))
 
     def _open_rooms(self) -> None:
         """Policy on the way in, scheduler and couriers on the way out."""
@@ -141,6 +154,7 @@ class Node:
         gatehouse = self._gatehouse = Gatehouse(config)
         self.policy = Policy(wiring.policy_settings(config), self.directory, self.mailboxes)
         self._limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
+        self._burden = Burden(config.smtp.max_memory)
         servers = [(server.address, server.port) for server in config.dns.servers]
         resolver = Resolver(servers or None, config.dns.timeout, clock=self.clock)
         router = Router(wiring.routing_settings(config), resolver, self._is_self)
@@ -148,8 +162,7 @@ class Node:
             wiring.remote_settings(config),
             dial=dial,
             open_recording=lambda local, peer: self.transcripts.open("smtp-out", local, peer),
-            opportunistic=opportunistic_context(),
-            verifying=verifying_context(one.ca_file for one in config.smarthost if one.ca_file is not None),
+            contexts=self._client_contexts(),
             clock=self.clock,
         )
         separator, quota = config.mailboxes.detail_separator, config.mailboxes.default_quota
@@ -165,19 +178,16 @@ class Node:
             reports=Reports(wiring.report_settings(config), self.spool, self.directory, self.clock),
             clock=self.clock,
             tell=gatehouse.ear(self.transcripts.tell),
-            tell_relayed=gatehouse.listens_to_fates,
         )
 
-    def _tls_context(self) -> ssl.SSLContext | None:
-        """What the listeners show; None where no listener has TLS."""
-        if all(listener.tls == "none" for listener in self.config.listener):
-            return None
-        tls = self.config.tls
-        if tls.certificate is not None and tls.key is not None:
-            return server_context(tls.certificate, tls.key, tls.minimum)
-        certificate, key = self_signed(self.folder.path, self.config.node.hostname)
-        log.warning("no certificate is configured: a self-signed one is shown, which nobody can verify")
-        return server_context(certificate, key, tls.minimum)
+    def _client_contexts(self) -> ClientContexts:
+        """Those of all CA files that are named are made now: what cannot be used is known at the start."""
+        contexts = ClientContexts()
+        for smarthost in self.config.smarthost:
+            contexts.verifying(smarthost.ca_file)
+        for destination in self.config.destination:
+            contexts.verifying(destination.ca_file, any_name=bool(destination.names))
+        return contexts
 
     async def _open_doors(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None) -> None:
         for listener in self.config.listener:
@@ -193,8 +203,8 @@ class Node:
                     listener.port,
                     backlog=listener.backlog,
                     ssl=implicit,
-                    ssl_handshake_timeout=30 if implicit else None,
-                    ssl_shutdown_timeout=3 if implicit else None,
+                    ssl_handshake_timeout=HANDSHAKE_SECONDS if implicit else None,
+                    ssl_shutdown_timeout=SHUTDOWN_SECONDS if implicit else None,
                 )
             except OSError as error:
                 await self._close_doors()
@@ -220,6 +230,7 @@ class Node:
             may_claim=self.scheduler.may_claim,
             tls_context=context,
             sessions=self._smtp_sessions,
+            burden=self._burden,
             gates=self._gatehouse.gates(listener),
         )
         return lambda: SmtpSession(loop, entrance)

@@ -19,6 +19,7 @@ from pydantic import Field
 from glasspost.node.filter_settings import Hooks, Milter, Rspamd
 from glasspost.node.filter_settings import contradictions as filter_contradictions
 from glasspost.node.relay_settings import Dns, Relay, Smarthost
+from glasspost.node.tls_settings import Certificate, Destination
 from glasspost.node.values import (
     DAY,
     GB,
@@ -125,6 +126,11 @@ class Tls(Section):
     minimum: Literal["1.2", "1.3"] = Field(
         default="1.2", description="The oldest TLS version spoken as a server (RFC 8996 retires 1.0 and 1.1)."
     )
+    reload: Duration = Field(
+        default=MINUTE,
+        description="How often the files of certificates are looked at: renewed ones are shown without a restart. 0 is "
+        "never.",
+    )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         if self.certificate and not self.key:
@@ -193,6 +199,13 @@ class Smtp(Section):
     )
     max_connections_per_address: Count = Field(
         default=100, description="Connections at one time from one address; 0 is no limit."
+    )
+    max_memory: Size = Field(
+        default=64 * MB,
+        ge=MB,
+        description="How much of the messages that are coming in may be in memory at one time, over all connections. "
+        "From there on only messages may begin that say they are small (SIZE up to 64 KB), the others are asked to "
+        "come later (452); beyond two to three times as much one that is under way is refused at its end (452).",
     )
     smtputf8: Flag = Field(default=True, description="Offer SMTPUTF8: addresses and headers in UTF-8 (RFC 6531).")
     relay_domains: tuple[Name, ...] = Field(
@@ -313,11 +326,13 @@ class Config(Section):
         Listener(role="pop3", port=2110),
     )
     tls: Tls = Tls()
+    certificate: tuple[Certificate, ...] = ()
     smtp: Smtp = Smtp()
     submission: Submission = Submission()
     pop3: Pop3 = Pop3()
     relay: Relay = Relay()
     smarthost: tuple[Smarthost, ...] = ()
+    destination: tuple[Destination, ...] = ()
     dns: Dns = Dns()
     transcripts: Transcripts = Transcripts()
     mailboxes: Mailboxes = Mailboxes()
@@ -334,11 +349,10 @@ class Config(Section):
             if listener.port and place in ports:
                 yield f"listener.{number}.port", f"Another listener has {place[0]} port {place[1]} already."
             ports.add(place)
-        domains: set[str] = set()
-        for number, smarthost in enumerate(self.smarthost):
-            if smarthost.domain in domains:
-                yield f"smarthost.{number}.domain", f'Another smarthost is for "{smarthost.domain}" already.'
-            domains.add(smarthost.domain)
+        yield from _twice("smarthost", [one.domain for one in self.smarthost])
+        yield from _twice("destination", [one.domain for one in self.destination])
+        if self.certificate and self.tls.certificate is None:
+            yield "certificate.0.certificate", "The first certificate belongs into [tls]: tls.certificate and tls.key."
         yield from filter_contradictions(self.milter)
 
     def with_data(self, folder: Path | None) -> Config:
@@ -346,3 +360,9 @@ class Config(Section):
         if folder is None:
             return self
         return self.model_copy(update={"node": self.node.model_copy(update={"data": folder})})
+
+
+def _twice(section: str, domains: list[str]) -> Iterator[tuple[str, str]]:
+    for number, domain in enumerate(domains):
+        if domain in domains[:number]:
+            yield f"{section}.{number}.domain", f'Another {section} is for "{domain}" already.'

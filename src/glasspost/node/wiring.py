@@ -15,7 +15,7 @@ from glasspost.outbound.conversation import ConversationSettings, Timeouts
 from glasspost.outbound.remote import RemoteSettings
 from glasspost.outbound.reports import ReportSettings
 from glasspost.outbound.retry import Schedule
-from glasspost.outbound.routes import RoutingSettings, Smarthost
+from glasspost.outbound.routes import Destination, RoutingSettings, Smarthost
 from glasspost.outbound.scheduler import SchedulerSettings
 from glasspost.protocol.pop3_events import Pop3Settings
 from glasspost.protocol.smtp_client_events import SmtpClientSettings
@@ -77,13 +77,14 @@ def pop3_settings(config: Config) -> Pop3Settings:
 
 def routing_settings(config: Config) -> RoutingSettings:
     smarthosts = {
-        one.domain: Smarthost(one.host, one.port, one.tls, one.implicit_tls, one.username, one.secret())
+        one.domain: Smarthost(one.host, one.port, one.tls, one.implicit_tls, one.username, one.secret(), one.ca_file)
         for one in config.smarthost
     }
     relay = config.relay
     return RoutingSettings(
         hostname=config.node.hostname,
         smarthosts=smarthosts,
+        destinations={one.domain: Destination(one.tls, one.names, one.ca_file) for one in config.destination},
         mx_port=relay.mx_port,
         tls=relay.tls,
         ipv4=relay.ipv4,
@@ -123,7 +124,8 @@ def schedule(config: Config) -> Schedule:
 
 def scheduler_settings(config: Config) -> SchedulerSettings:
     relay = config.relay
-    return SchedulerSettings(relay.paused, relay.concurrency, relay.max_connections, relay.window)
+    told = config.hooks.file is not None  # hooks hear also of those whom the next server took
+    return SchedulerSettings(relay.paused, relay.concurrency, relay.max_connections, relay.window, told)
 
 
 def pseudonyms(config: Config, folder: Folder) -> Pseudonyms | None:

@@ -31,6 +31,7 @@ from glasspost.outbound.lanes import Ending, Job, Lane, Lanes, Sorting
 from glasspost.outbound.local import LocalCourier
 from glasspost.outbound.reports import Reports
 from glasspost.outbound.retry import Schedule
+from glasspost.outbound.returning import Returning
 from glasspost.outbound.routes import Route
 from glasspost.outbound.ways import Guide, Ways
 from glasspost.storage.accounts import Directory
@@ -41,7 +42,6 @@ from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Intake, Message, Queued, Settlement, deposit_header
 
 SETTLE_AGAIN = 5.0  # seconds until a settlement that could not be stored is tried again
-LONGEST_REST = 900.0  # seconds a destination that cannot be reached is left alone at most
 
 log = structlog.get_logger("scheduler")
 
@@ -60,6 +60,7 @@ class SchedulerSettings:
     concurrency: int = 20  # attempts at a time to one destination
     max_active: int = 100  # and to all of them
     window: int = 20_000
+    tell_relayed: bool = False  # `tell` hears also of those whom the next server took
 
 
 class Scheduler:
@@ -78,13 +79,11 @@ class Scheduler:
         schedule: Schedule,
         reports: Reports,
         clock: Clock,
-        tell: Callable[[Fate], None] = lambda fate: None,
-        tell_relayed: bool = False,
+        tell: Callable[[Sequence[Fate]], None] = lambda fates: None,
     ) -> None:
-        """`tell` hears what became of each recipient, after it was recorded; of those whom the next server took only
-        with `tell_relayed`."""
+        """`tell` hears what became of each recipient, after it was recorded."""
         self._settings = settings
-        self._tell, self._tell_relayed = tell, tell_relayed
+        self._tell = tell
         self._spool = spool
         self._mailboxes = mailboxes
         self._ways = Ways(router, directory, clock)
@@ -93,7 +92,7 @@ class Scheduler:
         self._schedule = schedule
         self._reports = reports
         self._clock = clock
-        self._lanes = Lanes()
+        self._lanes = Lanes(settings.concurrency)
         self._asking: dict[str, list[Queued]] = {}  # recipients by the domain whose route is being found out
         self._waiting: deque[Lane] = deque()  # lanes with work, but no connection free
         self._active = 0
@@ -101,11 +100,8 @@ class Scheduler:
         self._unsettled = 0
         self._unrecorded: list[Ending] = []  # could not be stored: to be said again
         self._running = False
-        window = settings.window
-        lanes = self._lanes
-        self._claims = Claims(
-            spool, clock, window, take=self._take, run=self._run, looked=lanes.sweep, changed=lanes.end_rests
-        )
+        self._claims = Claims(spool, clock, settings.window, take=self._take, run=self._run, looked=self._lanes.sweep)
+        self._returning = Returning(self._claims, take=self._take, run=self._run)
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -124,8 +120,7 @@ class Scheduler:
         for task in list(self._tasks):
             task.cancel()  # its recipients stay claimed: the next node to come notes them as doubtful
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        unrecorded, self._unrecorded = self._unrecorded, []
-        for ending in unrecorded:
+        for ending in self._unrecorded[:]:
             await self._settle(ending)
         await self._all_told()
         self._put_back([queued for queued in self._claims.in_hand.values() if not queued.begun])
@@ -211,8 +206,8 @@ class Scheduler:
             sorting.end(queued, Outcome(verdict, route), sorting.now)
             return
         lane = self._lanes.lane(route)
-        if queued.wish == "retry":
-            lane.rest_until = 0.0
+        if queued.wish == "retry" and queued.due >= lane.failed:
+            lane.rest_until = 0.0  # who says "now" means now; but not what was tried since, for each of thousands
         job = sorting.jobs.get((queued.message.id, lane.key))
         if job is None and lane.jobs and lane.jobs[-1].message.id == queued.message.id:
             job = lane.jobs[-1]  # its recipients in another domain, which goes the same way, came just before
@@ -241,8 +236,7 @@ class Scheduler:
         """Start as many attempts as the lane and the node allow."""
         if not self._running:
             return
-        limit = self._settings.concurrency
-        while lane.active < min(limit, len(lane.jobs) + lane.active) and lane.jobs:
+        while lane.active < lane.width and lane.jobs:
             if lane.route is not None and self._active >= self._settings.max_active:
                 self._queue_up(lane)
                 return
@@ -267,6 +261,7 @@ class Scheduler:
             while job is not None:
                 await self._attempt(lane, job)
                 go_on = lane.jobs and self._running and (not self._waiting or lane.route is None)
+                go_on = go_on and lane.active <= lane.width
                 job = lane.jobs.popleft() if go_on else None
         finally:
             lane.active -= 1
@@ -293,9 +288,10 @@ class Scheduler:
         for queued in recipients:
             queued.begun = True
         now = self._clock.now()
-        if lane.rest_until > now and lane.rest_reply is not None:
+        if lane.rests(now) and lane.rest_reply is not None:
             outcomes = [Outcome(Verdict.DEFERRED, lane.rest_reply)] * len(recipients)
-            await self._settle(Ending(job.message, 0.0, lane.rest_until, recipients, outcomes))
+            turn = lane.turn(now, self._schedule)
+            await self._settle(Ending(job.message, 0.0, turn, lane.key, recipients, outcomes))
             return
         try:
             if lane.route is None:
@@ -308,34 +304,31 @@ class Scheduler:
             log.exception("an attempt broke", queue_id=job.message.queue_id, lane=lane.key)
             outcomes = [Outcome(Verdict.DEFERRED, say.LOCAL_ERROR.because(repr(error)))] * len(recipients)
         self._learn(lane, outcomes)
-        await self._settle(Ending(job.message, now, 0.0, recipients, outcomes))
+        await self._settle(Ending(job.message, now, 0.0, lane.key, recipients, outcomes))
 
     def _learn(self, lane: Lane, outcomes: Sequence[Outcome]) -> None:
-        """A destination that cannot be reached rests, longer each time; one that spoke does not."""
-        if lane.route is None or not all(unreachable(outcome) for outcome in outcomes):
-            lane.setbacks = 0
-            lane.rest_until = 0.0
+        """A destination that cannot be reached rests; one that takes mail gets what waited for it, too."""
+        if lane.route is None:
             return
-        now = self._clock.now()
-        if lane.rest_until > now:
-            return  # several attempts were under way when it fell silent: that is one setback
-        lane.setbacks += 1
-        lane.rest_until = min(self._schedule.next_attempt(now, lane.setbacks), now + LONGEST_REST)
-        lane.rest_reply = outcomes[0].reply
+        if all(unreachable(outcome) for outcome in outcomes):
+            lane.fail(self._clock.now(), self._schedule, outcomes[0].reply)
+            return
+        took = any(outcome.verdict is not Verdict.DEFERRED for outcome in outcomes)
+        if lane.answer(took=took, most=self._settings.concurrency):
+            self._serve(lane)
+        if took and lane.stranded:
+            self._returning.fetch(lane)
 
     # --- settling ---------------------------------------------------------------------------------------------
 
     async def _settle(self, ending: Ending) -> None:
         """Record what an attempt came to, with the reports it calls for."""
         now = self._clock.now()
-        settlements, results = [], []
+        settlements, results, intakes = [], [], []
         for queued, outcome in zip(ending.recipients, ending.outcomes, strict=True):
-            settlement, result = decide(
-                self._schedule, queued, outcome, attempted=ending.attempted, rest=ending.rest, now=now
-            )
+            settlement, result = decide(self._schedule, queued, outcome, ending, now)
             settlements.append(settlement)
             results.append(result)
-        intakes = []
         if any(result.kind is not None for result in results):
             try:
                 intakes = await self._reports.compose(ending.message, results)
@@ -345,9 +338,8 @@ class Scheduler:
                 log.exception("no report could be made, trying again", queue_id=ending.message.queue_id)
                 self._settle_later(ending)
                 return
-        fates = fates_of(settlements, results, ending.rest, now, relayed=self._tell_relayed)
-        fates += reports_told(intakes, ending.message.queue_id, now)
-        self._record(settlements, intakes, ending, fates)
+        fates = fates_of(settlements, results, ending.turn, now, relayed=self._settings.tell_relayed)
+        self._record(settlements, intakes, ending, fates + reports_told(intakes, ending.message.queue_id, now))
 
     def _record(
         self, settlements: Sequence[Settlement], intakes: Sequence[Intake], ending: Ending | None, fates: Sequence[Fate]
@@ -358,8 +350,8 @@ class Scheduler:
             self._unsettled -= 1
             if error is None:
                 self._recorded(settlements, intakes, void)
-                for fate in fates if len(void) < len(settlements) else ():
-                    self._tell(fate)
+                if len(void) < len(settlements):
+                    self._tell(fates)
                 return
             log.error("not settled", error=str(error), again=ending is not None)
             for intake in intakes:
@@ -385,6 +377,7 @@ class Scheduler:
             self._claims.let_go(queued)
         for intake in intakes:
             self.accepted(intake)
+        self._returning.let_go()
         if moved:
             self._claims.wake()
         else:
@@ -397,12 +390,11 @@ class Scheduler:
 
     def _settle_again(self) -> None:
         if self._running:
-            unrecorded, self._unrecorded = self._unrecorded, []
-            for ending in unrecorded:
-                self._run(self._settle(ending))
+            while self._unrecorded:
+                self._run(self._settle(self._unrecorded.pop(0)))
 
     def _put_back(self, untried: Sequence[Queued]) -> None:
         """Not tried, and not this node's any more: held and removed ones, and what is left when the node stops."""
-        now = self._clock.now()
         if untried:
-            self._record([Settlement(queued, due=now, reply=queued.last_reply) for queued in untried], [], None, ())
+            due = self._clock.now()
+            self._record([Settlement(queued, due=due, reply=queued.last_reply) for queued in untried], [], None, [])

@@ -48,6 +48,8 @@ def keywords(offer: ServerSettings, *, tls: bool) -> str:
     lines.append(f"LIMITS RCPTMAX={offer.max_recipients}{mailmax}")
     if offer.tls_available and not tls:
         lines.append("STARTTLS")
+    if tls:
+        lines.append("REQUIRETLS")  # RFC 8689 §2: it means nothing in the clear
     if offer.mechanisms and (tls or offer.cleartext_auth):
         lines.append(f"AUTH {' '.join(offer.mechanisms)}")
     return "\n".join([*lines, "HELP"])

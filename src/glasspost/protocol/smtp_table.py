@@ -61,6 +61,7 @@ TABLE: dict[str, Row] = {
             "begin a message; failures are reported to this address", "RFC 5321 §4.1.1.2",
             ("MAIL FROM:<> begins a report, which itself is never reported about.",
              "SIZE=octets  BODY=7BIT|8BITMIME|BINARYMIME  SMTPUTF8  RET=FULL|HDRS  ENVID=text",
+             "REQUIRETLS, under TLS: never in the clear, on no hop, or back to the sender.",
              "After it: RCPT, one for each recipient."),
         ),
         Row(

@@ -39,7 +39,7 @@ def _mail(core: SmtpServer, argument: str) -> Event | None:
     if limit and core.transactions >= limit:
         core.close(say.TOO_MANY_TRANSACTIONS)
         return Left()
-    found = read_mail(argument, core.settings.max_size, utf8=core.settings.smtputf8)
+    found = read_mail(argument, core.settings.max_size, utf8=core.settings.smtputf8, tls=core.tls)
     if isinstance(found, Reply):
         return core.refuse(found)
     return Mail(found)

@@ -39,7 +39,8 @@ def print_lines(
     short way, to the same text as `print_line` gives.
     """
     printed: list[str] = []
-    last_millisecond, stamp = -1, ""
+    last_millisecond: int | None = None
+    stamp = ""
     timed = started is not None
     since = started or 0.0
     for moment, who, what in entries:

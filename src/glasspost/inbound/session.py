@@ -90,7 +90,7 @@ class SmtpSession(Visit):
             case events.Expand():
                 core.answer(self._noted(self._entrance.policy.expand(event.text)))
             case events.SignIn():
-                self._begin(self._sign_in(event))
+                self._begin_sign_in(event)
             case events.StartTls():
                 return self._begin_tls()
             case events.Left():
@@ -104,7 +104,8 @@ class SmtpSession(Visit):
     def _judge_sender(self, envelope: Envelope) -> None:
         self._transaction = Transaction(self._entrance, self._client, self._go_on_reading)
         if self._entrance.burden.admits(envelope.declared_size):
-            self._decide(self._entrance.policy.judge_sender(self._client, envelope), "sender", envelope)
+            rules = self._entrance.bridge or self._entrance.policy
+            self._decide(rules.judge_sender(self._client, envelope), "sender", envelope)
         else:
             self._decide(say.TOO_MUCH_AT_ONCE, "sender")
 
@@ -181,6 +182,7 @@ class SmtpSession(Visit):
         assert core is not None
         assert core.envelope is not None
         assert transaction is not None
+        transaction.ended()
         scan = scan_headers(transaction.draft.opening(HEADER_LIMIT))
         if self._recording is not None:
             self._recording.header(scan)
@@ -262,6 +264,14 @@ class SmtpSession(Visit):
             self._broke(fault)
 
     # --- signing in ---
+
+    def _begin_sign_in(self, event: events.SignIn) -> None:
+        bridge, credentials = self._entrance.bridge, event.credentials
+        if bridge is None:
+            self._begin(self._sign_in(event))
+            return
+        assert self._core is not None
+        self._core.answer(bridge.judge_sign_in(self._client, credentials.username, credentials.password))
 
     async def _sign_in(self, event: events.SignIn) -> None:
         assert self._recording is not None

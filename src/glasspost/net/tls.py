@@ -124,22 +124,26 @@ class ClientContexts:
         return context
 
 
-def self_signed(folder: Path, hostname: str) -> tuple[Path, Path]:
-    """Certificate and key in `folder`, made at the first start: better than none, and nobody can verify it."""
-    certificate, key = folder / "self-signed.crt", folder / "self-signed.key"
+def self_signed(folder: Path, hostname: str, *, rsa: bool = False) -> tuple[Path, Path]:
+    """Certificate and key in `folder`, made at the first start: better than none, and nobody can verify it.
+
+    With `rsa` another pair, for devices so old that they cannot read one with an elliptic curve."""
+    name = "self-signed-rsa" if rsa else "self-signed"
+    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
     if not (certificate.exists() and key.exists()):
-        _make(certificate, key, hostname)
+        _make(certificate, key, hostname, rsa=rsa)
     return certificate, key
 
 
-def _make(certificate: Path, key: Path, hostname: str) -> None:
+def _make(certificate: Path, key: Path, hostname: str, *, rsa: bool) -> None:
     # Imported here: it costs start-up time that nearly no start needs.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as rsa_key
     from cryptography.x509.oid import NameOID
 
-    private = ec.generate_private_key(ec.SECP256R1())
+    private = rsa_key(public_exponent=65537, key_size=2048) if rsa else ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:64])])
     now = datetime.datetime.now(datetime.UTC)
     made = (

@@ -23,6 +23,7 @@ from glasspost.clock import Clock
 from glasspost.errors import ConfigurationError, Problem, StoreError
 from glasspost.explain.shelf import own_cards
 from glasspost.inbound.hook_script import HooksBroken, load_script
+from glasspost.net.old_tls import old_server_context
 from glasspost.node.certificates import SELF_SIGNED, is_self_signed
 from glasspost.node.config import Reading, Steps
 from glasspost.node.relay_settings import first_line
@@ -44,6 +45,7 @@ def findings(reading: Reading, clock: Clock, *, ports: bool = True) -> list[Prob
     found += _certificates(reading, clock)
     found += _smarthosts(reading)
     found += _destinations(reading)
+    found += _devices(reading)
     found += _source_addresses(reading)
     found += _explanations(reading)
     found += _hooks(reading)
@@ -246,16 +248,7 @@ def _day(moment: datetime) -> str:
 def _smarthosts(reading: Reading) -> Iterator[Problem]:
     for number, smarthost in enumerate(reading.config.smarthost):
         steps = ("smarthost", number)
-        if smarthost.password_file is not None:
-            try:
-                first_line(smarthost.password_file)
-            except OSError as error:
-                reason = f"{smarthost.password_file} cannot be read: {_told(error)}."
-                yield reading.problem((*steps, "password_file"), reason)
-            except UnicodeDecodeError:
-                yield reading.problem((*steps, "password_file"), f"{smarthost.password_file} is not UTF-8 text.")
-            except ValueError as error:
-                yield reading.problem((*steps, "password_file"), str(error))
+        yield from _password_file(reading, (*steps, "password_file"), smarthost.password_file)
         yield from _authorities(reading, (*steps, "ca_file"), smarthost.ca_file)
 
 
@@ -273,6 +266,31 @@ def _authorities(reading: Reading, steps: Steps, ca_file: Path | None) -> Iterat
         yield reading.problem(steps, f"{ca_file} has no certificate in PEM form.")
     except OSError as error:
         yield reading.problem(steps, f"{ca_file} cannot be read: {_told(error)}.")
+
+
+def _devices(reading: Reading) -> Iterator[Problem]:
+    """The bridge's certificate, and the devices' password files."""
+    config = reading.config
+    try:
+        if config.bridge.certificate is not None and config.bridge.key is not None:
+            old_server_context(config.bridge.certificate, config.bridge.key)
+    except ConfigurationError as error:
+        yield from (reading.problem(("bridge", "certificate"), problem.reason) for problem in error.problems)
+    for number, device in enumerate(config.device):
+        yield from _password_file(reading, ("device", number, "password_file"), device.password_file)
+
+
+def _password_file(reading: Reading, steps: tuple[str | int, ...], path: Path | None) -> Iterator[Problem]:
+    if path is None:
+        return
+    try:
+        first_line(path)
+    except OSError as error:
+        yield reading.problem(steps, f"{path} cannot be read: {_told(error)}.")
+    except UnicodeDecodeError:
+        yield reading.problem(steps, f"{path} is not UTF-8 text.")
+    except ValueError as error:
+        yield reading.problem(steps, str(error))
 
 
 def _unreadable(path: Path) -> str:

@@ -37,9 +37,14 @@ class Gatehouse:
             gates.append(self._rspamd)
         return Gates(gates)
 
+    @property
+    def listens_to_fates(self) -> bool:
+        """Whether any gate wants to hear what becomes of recipients."""
+        return self._hooks is not None
+
     def ear(self, record: Callable[[Sequence[Fate]], None]) -> Callable[[Sequence[Fate]], None]:
-        """Who is to be told of fates: the record, and hooks. The record has no use for those whom the next server
-        took: the talk tells of them."""
+        """Who is to be told of fates: the record, and any gate that listens. The record has no use for those whom the
+        next server took: the talk tells of them."""
         hooks = self._hooks
         if hooks is None:
             return record

@@ -27,7 +27,7 @@ from glasspost.net.connection import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Connec
 from glasspost.net.dialer import dial
 from glasspost.net.dns import Resolver
 from glasspost.net.tls import ClientContexts
-from glasspost.node import wiring
+from glasspost.node import device_wiring, wiring
 from glasspost.node.certificates import Certificates
 from glasspost.node.gatehouse import Gatehouse
 from glasspost.node.settings import Config, Listener
@@ -178,6 +178,7 @@ class Node:
             reports=Reports(wiring.report_settings(config), self.spool, self.directory, self.clock),
             clock=self.clock,
             tell=gatehouse.ear(self.transcripts.tell),
+            tell_relayed=gatehouse.listens_to_fates,
         )
 
     def _client_contexts(self) -> ClientContexts:
@@ -191,11 +192,14 @@ class Node:
 
     async def _open_doors(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None) -> None:
         for listener in self.config.listener:
+            shown = context
+            if listener.role == "device":
+                shown = device_wiring.tls_context(self.config, self.folder.path, context)
             if listener.role == "pop3":
                 factory = self._pop3_factory(loop, context if listener.tls == "starttls" else None)
             else:
-                factory = self._smtp_factory(loop, listener, context if listener.tls == "starttls" else None)
-            implicit = context if listener.tls == "implicit" else None
+                factory = self._smtp_factory(loop, listener, shown if listener.tls == "starttls" else None)
+            implicit = shown if listener.tls == "implicit" else None
             try:
                 server = await loop.create_server(
                     factory,
@@ -230,6 +234,7 @@ class Node:
             may_claim=self.scheduler.may_claim,
             tls_context=context,
             sessions=self._smtp_sessions,
+            bridge=device_wiring.bridge(self.config, listener),
             burden=self._burden,
             gates=self._gatehouse.gates(listener),
         )

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from glasspost.node.device_settings import Bridge, Device, quarrels
 from glasspost.node.filter_settings import Hooks, Milter, Rspamd
 from glasspost.node.filter_settings import contradictions as filter_contradictions
 from glasspost.node.relay_settings import Dns, Relay, Smarthost
@@ -96,10 +97,10 @@ class Listener(Section):
     """A port to listen on; write one [[listener]] for each. Without any: mx on 2525, submission on 2587 and pop3
     on 2110, all on 127.0.0.1 with STARTTLS. With at least one, only those that are written."""
 
-    role: Literal["mx", "submission", "pop3"] = Field(
+    role: Literal["mx", "submission", "pop3", "device"] = Field(
         description='Who comes here: "mx" takes mail from other servers for local domains, "submission" '
         'takes mail from signed-in users for anywhere (RFC 6409), "pop3" lets owners fetch their mail (RFC '
-        "1939)."
+        '1939), "device" takes mail from devices that cannot do today\'s rules ([bridge], [[device]]).'
     )
     address: Ip = Field(
         default="127.0.0.1",
@@ -333,6 +334,8 @@ class Config(Section):
     relay: Relay = Relay()
     smarthost: tuple[Smarthost, ...] = ()
     destination: tuple[Destination, ...] = ()
+    bridge: Bridge = Bridge()
+    device: tuple[Device, ...] = ()
     dns: Dns = Dns()
     transcripts: Transcripts = Transcripts()
     mailboxes: Mailboxes = Mailboxes()
@@ -353,6 +356,10 @@ class Config(Section):
         yield from _twice("destination", [one.domain for one in self.destination])
         if self.certificate and self.tls.certificate is None:
             yield "certificate.0.certificate", "The first certificate belongs into [tls]: tls.certificate and tls.key."
+        roles = [listener.role for listener in self.listener]
+        if "device" in roles and not self.device:
+            yield f"listener.{roles.index('device')}.role", "Has nobody to listen to: write a [[device]]."
+        yield from quarrels(self.device)
         yield from filter_contradictions(self.milter)
 
     def with_data(self, folder: Path | None) -> Config:

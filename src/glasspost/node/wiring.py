@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from glasspost.inbound.entrance import InboundSettings
 from glasspost.inbound.policy import PolicySettings
+from glasspost.node.device_wiring import for_devices
 from glasspost.node.settings import Config, Listener
 from glasspost.outbound.connections import ReuseSettings
 from glasspost.outbound.conversation import ConversationSettings, Timeouts
@@ -36,7 +37,7 @@ def policy_settings(config: Config) -> PolicySettings:
 
 
 def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
-    """What a listener of role mx or submission is like. Only submission signs people in."""
+    """What a listener of role mx, submission or device is like. Only submission signs people in."""
     smtp = config.smtp
     submission = listener.role == "submission"
     cleartext = config.submission.cleartext_auth
@@ -53,7 +54,7 @@ def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
         mechanisms=("PLAIN", "LOGIN") if submission else (),
         cleartext_auth=submission and cleartext == "always",
     )
-    return InboundSettings(
+    settings = InboundSettings(
         role=listener.role,
         offer=offer,
         greeting_timeout=smtp.greeting_timeout,
@@ -62,6 +63,7 @@ def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
         max_received=smtp.max_received,
         cleartext_auth=cleartext,
     )
+    return for_devices(config, settings)
 
 
 def pop3_settings(config: Config) -> Pop3Settings:
@@ -124,8 +126,7 @@ def schedule(config: Config) -> Schedule:
 
 def scheduler_settings(config: Config) -> SchedulerSettings:
     relay = config.relay
-    told = config.hooks.file is not None  # hooks hear also of those whom the next server took
-    return SchedulerSettings(relay.paused, relay.concurrency, relay.max_connections, relay.window, told)
+    return SchedulerSettings(relay.paused, relay.concurrency, relay.max_connections, relay.window)
 
 
 def pseudonyms(config: Config, folder: Folder) -> Pseudonyms | None:

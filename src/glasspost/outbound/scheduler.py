@@ -60,7 +60,6 @@ class SchedulerSettings:
     concurrency: int = 20  # attempts at a time to one destination
     max_active: int = 100  # and to all of them
     window: int = 20_000
-    tell_relayed: bool = False  # `tell` hears also of those whom the next server took
 
 
 class Scheduler:
@@ -80,10 +79,10 @@ class Scheduler:
         reports: Reports,
         clock: Clock,
         tell: Callable[[Sequence[Fate]], None] = lambda fates: None,
+        tell_relayed: bool = False,
     ) -> None:
-        """`tell` hears what became of each recipient, after it was recorded."""
-        self._settings = settings
-        self._tell = tell
+        """`tell` hears what became of recipients; of those whom the next server took only with `tell_relayed`."""
+        self._settings, self._tell, self._tell_relayed = settings, tell, tell_relayed
         self._spool = spool
         self._mailboxes = mailboxes
         self._ways = Ways(router, directory, clock)
@@ -324,11 +323,12 @@ class Scheduler:
     async def _settle(self, ending: Ending) -> None:
         """Record what an attempt came to, with the reports it calls for."""
         now = self._clock.now()
-        settlements, results, intakes = [], [], []
+        settlements, results = [], []
         for queued, outcome in zip(ending.recipients, ending.outcomes, strict=True):
             settlement, result = decide(self._schedule, queued, outcome, ending, now)
             settlements.append(settlement)
             results.append(result)
+        intakes = []
         if any(result.kind is not None for result in results):
             try:
                 intakes = await self._reports.compose(ending.message, results)
@@ -338,7 +338,7 @@ class Scheduler:
                 log.exception("no report could be made, trying again", queue_id=ending.message.queue_id)
                 self._settle_later(ending)
                 return
-        fates = fates_of(settlements, results, ending.turn, now, relayed=self._settings.tell_relayed)
+        fates = fates_of(settlements, results, ending.turn, now, relayed=self._tell_relayed)
         self._record(settlements, intakes, ending, fates + reports_told(intakes, ending.message.queue_id, now))
 
     def _record(

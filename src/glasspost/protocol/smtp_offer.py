@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from glasspost.protocol.smtp_leniency import Leniency
+
 OPTIONAL = frozenset(("AUTH", "STARTTLS"))  # verbs of the table that a listener may not offer
 
 
@@ -26,6 +28,7 @@ class ServerSettings:
     tls_available: bool = False
     mechanisms: tuple[str, ...] = ()  # of AUTH; empty: not offered
     cleartext_auth: bool = False
+    lenient: frozenset[Leniency] = frozenset()  # what is forgiven: only a listener for devices forgives anything
 
     def offers(self, verb: str, *, tls: bool) -> bool:
         """Whether a verb of the table is anything to this listener."""

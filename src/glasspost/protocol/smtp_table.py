@@ -109,6 +109,11 @@ TABLE: dict[str, Row] = {
 }  # fmt: skip
 
 
+def needs_only_a_hello(verb: str, state: State) -> bool:
+    """Whether a verb that may not come in `state` could, had the client said EHLO or HELO."""
+    return state is State.FRESH and State.READY in TABLE[verb].states
+
+
 def advice(verb: str, state: State) -> str:
     """What to say instead, when `verb` may not come in `state`: the text of a 503."""
     if state is State.FRESH:

@@ -18,6 +18,7 @@ import structlog
 from glasspost.clock import Clock, SystemClock
 from glasspost.errors import Busy, StoreBroken, StoreFull
 from glasspost.inbound.entrance import Entrance
+from glasspost.inbound.gates import Gates
 from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
@@ -29,7 +30,7 @@ from glasspost.net.dns import Resolver
 from glasspost.net.tls import ClientContexts
 from glasspost.node import device_wiring, wiring
 from glasspost.node.certificates import Certificates
-from glasspost.node.gatehouse import Gatehouse
+from glasspost.node.filters import Filters
 from glasspost.node.settings import Config, Listener
 from glasspost.outbound.local import LocalCourier
 from glasspost.outbound.remote import RemoteCourier
@@ -72,7 +73,7 @@ class Node:
         self.doors: list[Door] = []
         self.broken: asyncio.Event = asyncio.Event()  # set when the store can no longer be trusted
         self._own = OwnAddresses()
-        self._gatehouse: Gatehouse | None = None
+        self._filters: Filters | None = None
         self._smtp_sessions: set[Visit] = set()
         self._pop3_sessions: weakref.WeakSet[Pop3Session] = weakref.WeakSet()
 
@@ -151,7 +152,7 @@ class Node:
     def _open_rooms(self) -> None:
         """Policy on the way in, scheduler and couriers on the way out."""
         config = self.config
-        gatehouse = self._gatehouse = Gatehouse(config)
+        filters = self._filters = Filters(config)
         self.policy = Policy(wiring.policy_settings(config), self.directory, self.mailboxes)
         self._limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
         self._burden = Burden(config.smtp.max_memory)
@@ -177,8 +178,8 @@ class Node:
             schedule=wiring.schedule(config),
             reports=Reports(wiring.report_settings(config), self.spool, self.directory, self.clock),
             clock=self.clock,
-            tell=gatehouse.ear(self.transcripts.tell),
-            tell_relayed=gatehouse.listens_to_fates,
+            tell=filters.ear(self.transcripts.tell),
+            tell_relayed=filters.listens_to_fates,
         )
 
     def _client_contexts(self) -> ClientContexts:
@@ -221,7 +222,7 @@ class Node:
     def _smtp_factory(
         self, loop: asyncio.AbstractEventLoop, listener: Listener, context: ssl.SSLContext | None
     ) -> Callable[[], asyncio.Protocol]:
-        assert self._gatehouse is not None
+        assert self._filters is not None
         entrance = Entrance(
             settings=wiring.inbound_settings(self.config, listener),
             policy=self.policy,
@@ -236,7 +237,7 @@ class Node:
             sessions=self._smtp_sessions,
             bridge=device_wiring.bridge(self.config, listener),
             burden=self._burden,
-            gates=self._gatehouse.gates(listener),
+            gates=Gates(self._filters.gates),
         )
         return lambda: SmtpSession(loop, entrance)
 
@@ -285,8 +286,8 @@ class Node:
 
     async def _close_store(self) -> None:
         """Whatever part of it is open, and the gates."""
-        if self._gatehouse is not None:
-            await self._gatehouse.close()
+        if self._filters is not None:
+            await self._filters.close()
         for name in ("transcripts", "database"):
             room = getattr(self, name, None)
             if room is not None:

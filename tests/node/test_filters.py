@@ -1,4 +1,4 @@
-"""The gatehouse: gates made of the configuration, in a whole node; and hooks tried on what that node recorded."""
+"""Filters made of the configuration, in a whole node; and hooks tried on what that node recorded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glasspost.errors import Exit
 from glasspost.inbound.hook_script import HooksBroken
 from glasspost.mail.address import Address
 from glasspost.node.config import load
-from glasspost.node.gatehouse import milter_settings, rspamd_settings
+from glasspost.node.filters import milter_settings, rspamd_settings
 from glasspost.node.node import Node
 from glasspost.node.settings import Config
 

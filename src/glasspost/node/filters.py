@@ -1,25 +1,24 @@
-"""The gatehouse: the gates of each listener, made of the configuration.
+"""Hooks, milters and rspamd of a node, made of the configuration.
 
-Lives here: which gates there are and in which order they stand; opening and closing what they share.
+Lives here: which of them there are, in their order: what costs least first; opening and closing what they share.
 Does not live here: any gate (inbound/), how sessions walk through them (inbound/gates.py).
-
-The order is from what costs least to what costs most; whoever is refused early costs nobody later anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from glasspost.inbound.gates import Gate, Gates
+from glasspost.inbound.gates import Gate
 from glasspost.inbound.hooks import Hooks
 from glasspost.inbound.milter import Milter, MilterSettings
 from glasspost.inbound.rspamd import Rspamd, RspamdSettings
-from glasspost.node.settings import Config, Listener
+from glasspost.node.settings import Config
 from glasspost.storage.fates import Fate
 
 
-class Gatehouse:
-    """All gates of a node. Made before the doors open, closed after the last visitor has gone."""
+class Filters:
+    """All filters of a node; every SMTP listener has the same. Made before the doors open, closed after the
+    last visitor has gone."""
 
     def __init__(self, config: Config) -> None:
         """Raises a GlasspostError where a gate cannot be made: a hooks file that is broken."""
@@ -27,15 +26,12 @@ class Gatehouse:
         self._milters = [Milter(one) for one in milter_settings(config)]
         self._rspamd = Rspamd(rspamd_settings(config)) if config.rspamd.url else None
 
-    def gates(self, listener: Listener) -> Gates:
-        """A listener's gates, in their order."""
-        gates: list[Gate] = []
-        if self._hooks is not None:
-            gates.append(self._hooks)
-        gates += self._milters
-        if self._rspamd is not None:
-            gates.append(self._rspamd)
-        return Gates(gates)
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """In their order. They come behind all gates that cost less."""
+        hooks = () if self._hooks is None else (self._hooks,)
+        rspamd = () if self._rspamd is None else (self._rspamd,)
+        return (*hooks, *self._milters, *rspamd)
 
     @property
     def listens_to_fates(self) -> bool:

@@ -51,7 +51,8 @@ room `trust/` are planned and not built yet.
 - Refusals are values (`Reply`, `Outcome`), bugs and broken disks are exceptions.
 - A protocol file knows no socket and no clock: bytes are fed in, events are pulled out, an answer is given, output is
   taken.
-- A message's octets are never changed. A trace header goes on top; the rest goes out as it came in.
+- A message's octets are never changed. A trace header goes on top; the rest goes out as it came in. Of a device's
+  message, a sender that is not its own is renamed ([devices.md](devices.md)).
 
 How a message walks through these rooms: [journey.md](journey.md).
 """

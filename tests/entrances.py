@@ -15,17 +15,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from glasspost.clock import SystemClock
+from glasspost.clock import Clock, SystemClock
 from glasspost.inbound.entrance import Entrance
 from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.mail.address import Address
+from glasspost.net.dns import Resolver
 from glasspost.net.tls import self_signed, server_context
 from glasspost.node import device_wiring, wiring
+from glasspost.node.gatehouse import Gatehouse
 from glasspost.node.settings import Config, Listener
 from glasspost.storage.accounts import Directory
 from glasspost.storage.database import Database
+from glasspost.storage.folder import Folder
 from glasspost.storage.mailboxes import Mailboxes
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Intake, deposit_header
@@ -79,10 +82,20 @@ class Overheard(Transcripts):
 class House:
     """`async with House(folder, furniture, "smtp.max_errors = 3") as house`. The settings are lines of TOML."""
 
-    def __init__(self, folder: Path, furniture: Path, *settings: str, role: str = "mx", tls: str = "none") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        furniture: Path,
+        *settings: str,
+        role: str = "mx",
+        tls: str = "none",
+        address: str = "127.0.0.1",
+        clock: Clock | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
         tree: dict[str, Any] = tomllib.loads("\n".join(settings))
         tree.setdefault("node", {}).update(hostname=HOSTNAME, data=str(folder))
-        tree["listener"] = [{"role": role, "port": 0, "tls": tls}]
+        tree["listener"] = [{"role": role, "address": address, "port": 0, "tls": tls}]
         if role == "device":
             tree.setdefault("device", DEVICES)
         self.config = Config.model_validate(tree, context={"folder": folder})
@@ -94,6 +107,9 @@ class House:
         self.mailboxes = Mailboxes(self.database)
         self.transcripts = Overheard(folder / "transcripts.db")
         self.accepted: list[Intake] = []
+        servers = [(server.address, server.port) for server in self.config.dns.servers]
+        self.resolver = Resolver(servers, self.config.dns.timeout, clock=clock)
+        self.gatehouse = Gatehouse(self.config, Folder(folder), self.directory, self.resolver, clock)
         smtp = self.config.smtp
         self.entrance = Entrance(
             settings=wiring.inbound_settings(self.config, self.config.listener[0]),
@@ -102,12 +118,13 @@ class House:
             spool=self.spool,
             transcripts=self.transcripts,
             limits=ConnectionLimits(smtp.max_connections, smtp.max_connections_per_address),
-            clock=SystemClock(),
+            clock=clock,
             accepted=self._accepted,
             may_claim=lambda intake: False,
             tls_context=self._tls_context(self.config.listener[0]),
             sessions=set(),
             bridge=device_wiring.bridge(self.config, self.config.listener[0]),
+            gates=self.gatehouse.gates(self.config.listener[0]),
             burden=Burden(smtp.max_memory),
         )
         self.port = 0
@@ -116,6 +133,7 @@ class House:
     async def __aenter__(self) -> House:
         loop = asyncio.get_running_loop()
         self.database.start(loop)
+        self.gatehouse.start(loop)
         self._server = await loop.create_server(self.session, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -126,6 +144,8 @@ class House:
         for session in list(self.entrance.sessions):
             session.abort()
         await asyncio.sleep(0)
+        await self.resolver.close()
+        await self.gatehouse.close()
         await self.transcripts.close()
         await self.database.close()
         self.directory.close()
@@ -181,8 +201,8 @@ class House:
 class Wire(asyncio.Transport):
     """A transport without a socket, so that a test decides how the bytes are cut. `said`: what the session said."""
 
-    def __init__(self, session: SmtpSession) -> None:
-        super().__init__({"peername": ("127.0.0.1", 4711), "sockname": ("127.0.0.1", 25)})
+    def __init__(self, session: SmtpSession, ip: str = "127.0.0.1") -> None:
+        super().__init__({"peername": (ip, 4711), "sockname": ("127.0.0.1", 25)})
         self.session = session
         self.said = b""
         self.closed = False

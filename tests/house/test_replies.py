@@ -52,6 +52,7 @@ FILLS = {
     "text": "Commands:\nEHLO     say hello and ask what this server can do",
     "uid": "q02k34w86px3",
     "verb": "STARTTLS",
+    "wait": "90 min",
     "when": "after the message was sent",
 }
 

@@ -21,6 +21,7 @@ REQUIRED = (
     "certificate.key",
     "destination.domain",
     "milter.address",
+    "dns_list.domain",
     "destination.tls",
 )
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"

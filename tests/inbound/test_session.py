@@ -611,7 +611,7 @@ async def test_a_client_that_ends_tls_in_the_middle_leaves_nothing(entrance) -> 
 
 async def test_reasons_and_outcomes_are_noted(entrance, monkeypatch) -> None:
     notes: list[str] = []
-    house = await entrance(role="submission")
+    house = await entrance("submission.own_addresses = false", role="submission")
     recording_type = type(house.transcripts.open("smtp-in", "", ""))
     monkeypatch.setattr(recording_type, "note", lambda self, text: notes.append(text))
     async with visit(house) as client:
@@ -626,6 +626,7 @@ async def test_reasons_and_outcomes_are_noted(entrance, monkeypatch) -> None:
     assert notes == [
         "sign-in refused for alice@example.test",
         "signed in as alice@example.test",
+        "completed: Date, Message-ID, From",
         f"safe on disk as {intake.queue_id}: {intake.size} octets, 1 into mailboxes, 0 queued",
     ]
 
@@ -687,7 +688,7 @@ async def test_the_record_says_how_a_visit_ended(entrance, monkeypatch) -> None:
 async def test_a_bug_of_ours_is_told_before_the_line_is_cut(entrance, monkeypatch, capsys, where) -> None:
     """In the answer to a command, in a task, and after the commit: 421, and the place goes on record, but no words of
     the exception, which may hold what the client sent."""
-    house = await entrance(role="submission")
+    house = await entrance("submission.own_addresses = false", role="submission")
     ends: list[str] = []
     recording_type = type(house.transcripts.open("smtp-in", "", ""))
     monkeypatch.setattr(recording_type, "close", lambda self, verdict="": ends.append(verdict))

@@ -183,6 +183,21 @@ async def test_only_devices_get_old_tls(entrance, role: str, version: ssl.TLSVer
     assert house.repairs == (["old-tls"] if old and role == "device" else [])
 
 
+async def test_a_sign_in_before_starttls_is_forgotten(entrance) -> None:
+    """RFC 3207 §4.2: what was learned in the clear may come from somebody between."""
+    house = await entrance(f"device = {_toml(DEVICES[1:])}", role="device", tls="starttls")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.port)
+    async with asyncio.timeout(20):
+        writer.write(b"AUTH LOGIN Y2FtZXJh\r\ndHVsaXAtNw==\r\nSTARTTLS\r\n")
+        assert b"\n235 " in await reader.readuntil(b"220 2.0.0 Ready to start TLS\r\n")
+        await writer.start_tls(context)
+        writer.write(b"MAIL FROM:<garden@example.org>\r\n")
+        assert (await reader.readline()).startswith(b"530 ")
+    writer.close()
+
+
 # --- settings -----------------------------------------------------------------------------------------------------
 
 

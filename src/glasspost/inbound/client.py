@@ -20,7 +20,7 @@ def _unheard(text: str) -> None:
     """Notes of a client whom nobody records."""
 
 
-def _nothing_unread() -> int:
+def _nothing() -> int:
     return 0
 
 
@@ -42,9 +42,16 @@ class Client:
     hostname: str = ""  # what we call ourselves to it
     listener: str = ""  # where it came in, host:port
     note: Callable[[str], None] = _unheard  # puts a fact into the transcript
-    unread: Callable[[], int] = _nothing_unread  # octets it has sent and nobody has looked at yet
+    unread: Callable[[], int] = _nothing  # octets it has sent and nobody has looked at yet
+    mistakes: Callable[[], int] = _nothing  # of its own, against the protocol, since its last message
+    spared: str = ""  # why the checks for strangers leave it alone; empty: they do not
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def may_relay(self) -> bool:
         return self.trusted or self.account is not None or self.device is not None
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether nothing speaks for it: neither its network, nor a sign-in, nor a rule."""
+        return not (self.spared or self.may_relay)

@@ -119,7 +119,8 @@ class SmtpSession(Visit):
         envelope, transaction = self._core.envelope, self._transaction
         assert envelope is not None
         assert transaction is not None
-        if not self._entrance.gates:
+        gates = self._entrance.gates
+        if not gates.watches("recipient") and not gates.watches("refused"):
             self._core.answer(self._noted(transaction.judge_recipient(envelope, recipient)))
             return
         before = transaction.destinations
@@ -132,31 +133,27 @@ class SmtpSession(Visit):
 
     def _decide(self, reply: Reply, step: str, *words: object, undo: Callable[[], None] | None = None) -> None:
         """Answer, now or when all gates have been heard about this step; a refusal of theirs is the answer then."""
-        assert self._core is not None
         gates = self._entrance.gates
-        if gates and reply.positive:
-            found = gates.ask(step, self._client, *words)
-            if found is not None and not isinstance(found, Reply):
-                self._begin(self._decide_later(found, reply, undo))
-                return
-            reply = found or reply
+        answer = gates.judge(self._client, reply, step, *words) if gates else reply
+        if isinstance(answer, Reply):
+            self._answer(answer, undo)
+        else:
+            self._begin(self._decide_later(answer, undo))
+
+    async def _decide_later(self, found: Awaitable[Reply], undo: Callable[[], None] | None) -> None:
+        reply = await found
+        if self._core is None:
+            return
+        self._task = None
+        self._answer(reply, undo)
+        self.resume()
+        self._run()
+
+    def _answer(self, reply: Reply, undo: Callable[[], None] | None) -> None:
+        assert self._core is not None
         if undo is not None and not reply.positive:
             undo()
         self._core.answer(self._noted(reply))
-
-    async def _decide_later(
-        self, found: Awaitable[Reply | None], reply: Reply, undo: Callable[[], None] | None
-    ) -> None:
-        reply = await found or reply
-        core = self._core
-        if core is None:
-            return
-        self._task = None
-        if undo is not None and not reply.positive:
-            undo()
-        core.answer(self._noted(reply))
-        self.resume()
-        self._run()
 
     def _go_on_reading(self) -> None:
         """The disk has caught up with the sender."""
@@ -190,7 +187,7 @@ class SmtpSession(Visit):
         refusal = transaction.judge_message(scan, core.envelope.declared_size)
         if refusal is not None:
             self._refuse_message(refusal)
-        elif not self._entrance.gates:
+        elif not self._entrance.gates.watches("message"):
             self._accept(transaction, None)
         else:
             arrival = Arrival(transaction.draft, scan)

@@ -83,9 +83,9 @@ class Visit(Connection):
         client.conversation, client.note = recording.id, recording.note
         client.tls, client.hostname = tls_words(tls), entrance.settings.offer.hostname
         client.listener = f"{local[0]}:{local[1]}"
-        client.unread = self._unread
         if entrance.bridge is not None:
             entrance.bridge.arrive(client)
+        client.unread, client.mistakes = self._unread, self._mistakes
         found = entrance.gates.ask("connected", client)
         if found is None or isinstance(found, Reply):
             self._greet(found)
@@ -114,6 +114,9 @@ class Visit(Connection):
 
     def _unread(self) -> int:
         return self._core.chat.unread if self._core is not None else 0
+
+    def _mistakes(self) -> int:
+        return self._core.errors if self._core is not None else 0
 
     def data_received(self, data: bytes) -> None:
         try:

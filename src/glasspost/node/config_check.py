@@ -23,6 +23,7 @@ from glasspost.clock import Clock
 from glasspost.errors import ConfigurationError, Problem, StoreError
 from glasspost.explain.shelf import own_cards
 from glasspost.inbound.hook_script import HooksBroken, load_script
+from glasspost.inbound.rules import Rules
 from glasspost.net.old_tls import old_server_context
 from glasspost.node.certificates import SELF_SIGNED, is_self_signed
 from glasspost.node.config import Reading, Steps
@@ -49,6 +50,7 @@ def findings(reading: Reading, clock: Clock, *, ports: bool = True) -> list[Prob
     found += _source_addresses(reading)
     found += _explanations(reading)
     found += _hooks(reading)
+    found += _rules(reading, clock)
     return found
 
 
@@ -133,6 +135,16 @@ def _hooks(reading: Reading) -> Iterator[Problem]:
             load_script(file)
     except HooksBroken as error:
         yield reading.problem(("hooks", "file"), f"{error}.")
+
+
+def _rules(reading: Reading, clock: Clock) -> Iterator[Problem]:
+    """The rules about clients, senders and recipients can be read."""
+    checks = reading.config.checks
+    try:
+        Rules(checks.known, checks.rules, checks.rule_files, clock)
+    except ConfigurationError as error:
+        for one in error.problems:
+            yield one if one.key == "checks.rule_files" else reading.problem(("checks", "rules"), one.reason)
 
 
 # --- data folder and store ----------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
-"""Hooks, milters and rspamd of a node, made of the configuration.
+"""Filters of other people, and hooks: the gates that look at mail with rules from outside the house.
 
-Lives here: which of them there are, in their order: what costs least first; opening and closing what they share.
+Lives here: which gates there are and in which order they stand; opening and closing what they share.
 Does not live here: any gate (inbound/), how sessions walk through them (inbound/gates.py).
+
+The order is from what costs least to what costs most; whoever is refused early costs nobody later anything.
 """
 
 from __future__ import annotations
@@ -17,8 +19,7 @@ from glasspost.storage.fates import Fate
 
 
 class Filters:
-    """All filters of a node; every SMTP listener has the same. Made before the doors open, closed after the
-    last visitor has gone."""
+    """All of a node's. Made before the doors open, closed after the last visitor has gone."""
 
     def __init__(self, config: Config) -> None:
         """Raises a GlasspostError where a gate cannot be made: a hooks file that is broken."""
@@ -26,12 +27,15 @@ class Filters:
         self._milters = [Milter(one) for one in milter_settings(config)]
         self._rspamd = Rspamd(rspamd_settings(config)) if config.rspamd.url else None
 
-    @property
-    def gates(self) -> tuple[Gate, ...]:
-        """In their order. They come behind all gates that cost less."""
-        hooks = () if self._hooks is None else (self._hooks,)
-        rspamd = () if self._rspamd is None else (self._rspamd,)
-        return (*hooks, *self._milters, *rspamd)
+    def gates(self) -> list[Gate]:
+        """They in their order."""
+        gates: list[Gate] = []
+        if self._hooks is not None:
+            gates.append(self._hooks)
+        gates += self._milters
+        if self._rspamd is not None:
+            gates.append(self._rspamd)
+        return gates
 
     @property
     def listens_to_fates(self) -> bool:

@@ -18,7 +18,6 @@ import structlog
 from glasspost.clock import Clock, SystemClock
 from glasspost.errors import Busy, StoreBroken, StoreFull
 from glasspost.inbound.entrance import Entrance
-from glasspost.inbound.gates import Gates
 from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
@@ -30,7 +29,7 @@ from glasspost.net.dns import Resolver
 from glasspost.net.tls import ClientContexts
 from glasspost.node import device_wiring, wiring
 from glasspost.node.certificates import Certificates
-from glasspost.node.filters import Filters
+from glasspost.node.gatehouse import Gatehouse
 from glasspost.node.settings import Config, Listener
 from glasspost.outbound.local import LocalCourier
 from glasspost.outbound.remote import RemoteCourier
@@ -73,7 +72,7 @@ class Node:
         self.doors: list[Door] = []
         self.broken: asyncio.Event = asyncio.Event()  # set when the store can no longer be trusted
         self._own = OwnAddresses()
-        self._filters: Filters | None = None
+        self._gatehouse: Gatehouse | None = None
         self._smtp_sessions: set[Visit] = set()
         self._pop3_sessions: weakref.WeakSet[Pop3Session] = weakref.WeakSet()
 
@@ -87,6 +86,8 @@ class Node:
             self._open_store(loop)
             self.certificates = Certificates(self.config, self.folder.path)
             self._open_rooms()
+            assert self._gatehouse is not None
+            self._gatehouse.start(loop)
             await self._open_doors(loop, self.certificates.context)
             self.folder.announce((door.role, door.address, door.port, door.tls) for door in self.doors)
         except BaseException:
@@ -152,13 +153,13 @@ class Node:
     def _open_rooms(self) -> None:
         """Policy on the way in, scheduler and couriers on the way out."""
         config = self.config
-        filters = self._filters = Filters(config)
         self.policy = Policy(wiring.policy_settings(config), self.directory, self.mailboxes)
         self._limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
         self._burden = Burden(config.smtp.max_memory)
         servers = [(server.address, server.port) for server in config.dns.servers]
-        resolver = Resolver(servers or None, config.dns.timeout, clock=self.clock)
-        router = Router(wiring.routing_settings(config), resolver, self._is_self)
+        self._resolver = Resolver(servers or None, config.dns.timeout, clock=self.clock)
+        gatehouse = self._gatehouse = Gatehouse(config, self.folder, self.directory, self._resolver, self.clock)
+        router = Router(wiring.routing_settings(config), self._resolver, self._is_self)
         self._remote = RemoteCourier(
             wiring.remote_settings(config),
             dial=dial,
@@ -178,8 +179,8 @@ class Node:
             schedule=wiring.schedule(config),
             reports=Reports(wiring.report_settings(config), self.spool, self.directory, self.clock),
             clock=self.clock,
-            tell=filters.ear(self.transcripts.tell),
-            tell_relayed=filters.listens_to_fates,
+            tell=gatehouse.filters.ear(self.transcripts.tell),
+            tell_relayed=gatehouse.filters.listens_to_fates,
         )
 
     def _client_contexts(self) -> ClientContexts:
@@ -222,7 +223,7 @@ class Node:
     def _smtp_factory(
         self, loop: asyncio.AbstractEventLoop, listener: Listener, context: ssl.SSLContext | None
     ) -> Callable[[], asyncio.Protocol]:
-        assert self._filters is not None
+        assert self._gatehouse is not None
         entrance = Entrance(
             settings=wiring.inbound_settings(self.config, listener),
             policy=self.policy,
@@ -237,7 +238,7 @@ class Node:
             sessions=self._smtp_sessions,
             bridge=device_wiring.bridge(self.config, listener),
             burden=self._burden,
-            gates=Gates(self._filters.gates),
+            gates=self._gatehouse.gates(listener),
         )
         return lambda: SmtpSession(loop, entrance)
 
@@ -285,10 +286,8 @@ class Node:
             door.server.close()
 
     async def _close_store(self) -> None:
-        """Whatever part of it is open, and the gates."""
-        if self._filters is not None:
-            await self._filters.close()
-        for name in ("transcripts", "database"):
+        """Whatever part of it is open."""
+        for name in ("_resolver", "_gatehouse", "transcripts", "database"):
             room = getattr(self, name, None)
             if room is not None:
                 await room.close()

@@ -2,7 +2,8 @@
 
 Lives here: one class per section of the configuration file, a field per setting, and what contradicts what.
 The descriptions are the documentation: `glasspost config explain` prints them, docs/settings.md lists them.
-Does not live here: the sections of the way out (relay_settings.py), reading files and pointing at lines
+Does not live here: the sections of the way out (relay_settings.py) and of the doors (abuse_settings.py), reading files
+and pointing at lines
 (config.py), trying out what is named (config_check.py), or turning settings into what the rooms need (node.py).
 A configuration is plain data and imports no room.
 """
@@ -16,6 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from glasspost.node.abuse_settings import Checks, DnsList, Greylist, Limits, OwnNames
 from glasspost.node.device_settings import Bridge, Device, quarrels
 from glasspost.node.filter_settings import Hooks, Milter, Rspamd
 from glasspost.node.filter_settings import contradictions as filter_contradictions
@@ -220,7 +222,7 @@ class Smtp(Section):
     )
 
 
-class Submission(Section):
+class Submission(OwnNames):
     """Listeners of role submission: mail from this server's own users."""
 
     cleartext_auth: CleartextAuth = Field(
@@ -330,6 +332,10 @@ class Config(Section):
     certificate: tuple[Certificate, ...] = ()
     smtp: Smtp = Smtp()
     submission: Submission = Submission()
+    limits: Limits = Limits()
+    checks: Checks = Checks()
+    dns_list: tuple[DnsList, ...] = ()
+    greylist: Greylist = Greylist()
     pop3: Pop3 = Pop3()
     relay: Relay = Relay()
     smarthost: tuple[Smarthost, ...] = ()

@@ -334,9 +334,11 @@ class SmtpServer:
 
     def refuse(self, reply: Reply, *, count: bool = True) -> Event | None:
         """A refusal, with the conversation's id: no event. The client's own mistakes are counted against it, and the
-        last that it may make ends the conversation, whatever came in the same segment."""
+        last that it may make ends the conversation, whatever came in the same segment. So does every 421."""
         self.chat.say(reply.tagged(self.tag).encode())
-        if count:
+        if reply.code == 421:
+            self.state = State.CLOSED
+        elif count:
             self.errors += 1
             if self.errors >= self.settings.max_errors:
                 self.close(say.TOO_MANY_ERRORS)

@@ -36,6 +36,10 @@ class Folder:
         return self.path / "transcripts.db"
 
     @property
+    def greylist(self) -> Path:
+        return self.path / "greylist.db"
+
+    @property
     def transcripts_key(self) -> Path:
         """The key that addresses in the record are masked with, where they are (storage/masking.py)."""
         return self.path / "transcripts.key"

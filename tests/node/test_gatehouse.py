@@ -1,4 +1,4 @@
-"""Filters made of the configuration, in a whole node; and hooks tried on what that node recorded."""
+"""The gatehouse: gates made of the configuration, in a whole node; and hooks tried on what that node recorded."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A small milter: it hears everything, and answers what a test says.
 
 Lives here: the filter's side of the protocol, written for tests and not with the code that it tests.
-Does not live here: real milters (tests/peers/test_filters.py).
+Does not live here: real milters (tests/peers/test_mail_filters.py).
 """
 
 from __future__ import annotations

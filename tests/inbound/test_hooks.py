@@ -257,6 +257,18 @@ async def test_a_changed_file_holds_for_whoever_comes_next(scene) -> None:
     assert (await one.say(*TALK[:2]))[-1].startswith("550 5.7.1 No more")
 
 
+@pytest.mark.parametrize("tail", ["", "1 / 0\n"], ids=["good", "broken"])
+async def test_a_changed_file_is_run_once_however_many_come(scene, tmp_path: Path, tail: str) -> None:
+    source = "from pathlib import Path\nwith Path(__file__).with_name('loads').open('a') as f: f.write('x')\n"
+    one = await scene(source + define("mail", "return None"))
+    await one.reply(1)
+    one.path.write_text(source + define("mail", "return None") + tail)
+    for _ in range(3):
+        one.visit()
+        await one.reply(1)
+    assert (tmp_path / "loads").read_text() == "xx"
+
+
 @pytest.mark.parametrize("how", ["a slip", "gone", "nothing in it"])
 async def test_a_broken_new_file_keeps_the_old_one_and_says_so(scene, how: str) -> None:
     one = await scene(define("mail", 'return refuse("Closed")'))

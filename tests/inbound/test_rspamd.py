@@ -1,4 +1,4 @@
-"""The gate of rspamd, against a stand-in that speaks its documented JSON; the real one: tests/peers/test_filters.py."""
+"""The gate of rspamd, against a stand-in that speaks its documented JSON; the real one: peers/test_mail_filters.py."""
 
 from __future__ import annotations
 

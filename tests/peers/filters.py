@@ -1,7 +1,7 @@
 """Mail filters of other people: a private rspamd, a private opendkim.
 
 Lives here: their configuration, without network, on ports of their own; starting and ending them.
-Does not live here: what they are asked (test_filters.py).
+Does not live here: what they are asked (test_mail_filters.py).
 
 rspamd's rules that ask the internet are off. What is left knows GTUBE, the message that every filter takes for spam,
 and judges a message by its own octets.

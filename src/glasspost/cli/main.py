@@ -13,7 +13,20 @@ from typing import Annotated
 import typer
 
 from glasspost import __version__
-from glasspost.cli import config, conversations, directory, explain, mailbox, queue, replay, send, serve, talk, torture
+from glasspost.cli import (
+    config,
+    conversations,
+    directory,
+    explain,
+    mailbox,
+    process,
+    queue,
+    replay,
+    send,
+    serve,
+    talk,
+    torture,
+)
 from glasspost.errors import ConfigurationError, Exit, GlasspostError
 
 app = typer.Typer(
@@ -24,6 +37,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(serve.serve)
+app.command()(process.reload)
+app.command()(process.restart)
 app.command(epilog=send.EPILOG)(send.send)
 # "-ERR [IN-USE]" is a text to explain, not an option.
 app.command(context_settings={"ignore_unknown_options": True})(explain.explain)

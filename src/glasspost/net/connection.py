@@ -73,6 +73,11 @@ class Connection(asyncio.Protocol):
     def is_open(self) -> bool:
         return self.transport is not None and not self.transport.is_closing()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether `lost` has been told."""
+        return self._over
+
     def set_deadline(self, seconds: float) -> None:
         """Something must happen within `seconds` from now; each call moves the deadline."""
         self._deadline = self.loop.time() + seconds

@@ -23,9 +23,12 @@ from glasspost.clock import Clock
 from glasspost.errors import ConfigurationError, Problem, StoreError
 from glasspost.explain.shelf import own_cards
 from glasspost.node.config import Reading
+from glasspost.node.permissions import check_folder, open_secrets
+from glasspost.node.privileges import identity
 from glasspost.node.relay_settings import first_line
 from glasspost.node.settings import Listener
 from glasspost.storage.database import open_connection
+from glasspost.storage.folder import Folder
 
 _SQLITE_MARK = b"SQLite format 3\0"
 
@@ -39,6 +42,8 @@ def findings(reading: Reading, clock: Clock, *, ports: bool = True) -> list[Prob
     if ports:
         found += _ports(reading)
     found += _data(reading)
+    found += _user(reading)
+    found += open_secrets(reading)
     found += _certificate(reading, clock)
     found += _smarthosts(reading)
     found += _source_addresses(reading)
@@ -148,6 +153,21 @@ def _data(reading: Reading) -> Iterator[Problem]:
             yield reading.problem(steps, f"The store does not open: {error}.")
         except OSError as error:
             yield reading.problem(steps, f"{path} cannot be read: {_told(error)}.")
+
+
+def _user(reading: Reading) -> Iterator[Problem]:
+    """There is such a user, and nobody else on this machine may read the mail."""
+    node = reading.config.node
+    try:
+        if node.user:
+            identity(node.user, node.group)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            yield reading.problem(("node", problem.key.removeprefix("node.")), problem.reason)
+    try:
+        check_folder(Folder(node.data))
+    except StoreError as error:
+        yield reading.problem(("node", "data"), f"{error}.")
 
 
 def _is_store(path: Path) -> bool:

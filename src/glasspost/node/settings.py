@@ -79,6 +79,12 @@ class Node(Section):
         description="The folder of everything that must last: the store, large bodies on their way in, the "
         "self-signed certificate. `--data` on the command line goes before it.",
     )
+    user: Text = Field(
+        default="",
+        description="The user a node becomes that is started as root, once its ports are bound and its certificates "
+        "and password files are read. Empty: it stays who it is.",
+    )
+    group: Text = Field(default="", description="The group it becomes with it. Empty: the user's own.")
     drain: Duration = Field(
         default=30.0,
         description="How long a stopping node lets conversations under way come to their end, before it cuts "
@@ -87,6 +93,10 @@ class Node(Section):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least important lines that still go to the log."
     )
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.group and not self.user:
+            yield "group", "Has no user: name it in node.user."
 
 
 class Listener(Section):
@@ -107,6 +117,11 @@ class Listener(Section):
         default="starttls",
         description='How TLS begins: "starttls" starts in the clear and offers to change over (RFC 3207; STLS for '
         'pop3, RFC 2595), "implicit" speaks TLS from the first octet (RFC 8314), "none" offers no TLS.',
+    )
+    socket: Text = Field(
+        default="",
+        description="The name of a socket that systemd hands in (FileDescriptorName): it is listened on instead of one "
+        "at address and port. Where none of this name is handed in, address and port hold.",
     )
     backlog: Positive = Field(default=1024, description="How many connections the kernel may hold until we take them.")
 

@@ -88,6 +88,12 @@ class RemoteCourier:
         self._connections = Connections(settings.reuse)
         self._resting: dict[tuple[str, int], float] = {}  # hosts that could not be reached, and until when they rest
 
+    def adopt(self, settings: RemoteSettings, verifying: ssl.SSLContext) -> None:
+        """Other settings and authorities, for connections that are made from now on."""
+        self._settings = settings
+        self._verifying = verifying
+        self._connections.settings = settings.reuse
+
     def connections_open(self, key: str) -> int:
         """How many connections stand for a route's key, busy and idle."""
         return self._connections.count(key)

@@ -61,7 +61,11 @@ class SchedulerSettings:
 
 
 class Scheduler:
-    """Brings the spool's mail on its way. `start` after the spool's recovery, `stop` before the store is closed."""
+    """Brings the spool's mail on its way. `start` after the spool's recovery, `stop` before the store is closed.
+
+    `settings`, `schedule`, `local` and `reports` may be replaced while it runs, for what begins then; so may the guide
+    of `ways`.
+    """
 
     def __init__(
         self,
@@ -77,14 +81,14 @@ class Scheduler:
         reports: Reports,
         clock: Clock,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._spool = spool
         self._mailboxes = mailboxes
-        self._ways = Ways(router, directory, clock)
+        self.ways = Ways(router, directory, clock)
         self._remote = remote
-        self._local = local
-        self._schedule = schedule
-        self._reports = reports
+        self.local = local
+        self.schedule = schedule
+        self.reports = reports
         self._clock = clock
         self._lanes = Lanes()
         self._asking: dict[str, list[Queued]] = {}  # recipients by the domain whose route is being found out
@@ -104,7 +108,7 @@ class Scheduler:
 
     def start(self) -> None:
         self._running = True
-        self._claims.start(claiming=not self._settings.paused)
+        self._claims.start(claiming=not self.settings.paused)
 
     async def stop(self, patience: float) -> None:
         """Begin nothing more; give what is under way `patience` seconds; put the rest back."""
@@ -143,7 +147,7 @@ class Scheduler:
     def may_claim(self, intake: Intake) -> bool:
         """Before the commit: can these recipients be handed over in memory? Otherwise they wait on disk, until the
         rest of their destination is over where it rests."""
-        if not self._running or self._settings.paused:
+        if not self._running or self.settings.paused:
             return False
         if not self._claims.room_for(len(intake.recipients)):
             return False
@@ -157,7 +161,7 @@ class Scheduler:
         """Until when all destinations of a message rest; 0 where one of them does not, or is not known yet."""
         until = 0.0
         for recipient in intake.recipients:
-            known = self._ways.known(recipient.address.route)
+            known = self.ways.known(recipient.address.route)
             lane = self._lanes.known(known[0].key) if known is not None and isinstance(known[0], Route) else None
             if lane is None or lane.rest_until <= self._clock.now():
                 return 0.0
@@ -186,8 +190,8 @@ class Scheduler:
                 continue
             domain = one.address.route
             if one.wish == "retry":
-                self._ways.forget(domain)
-            known = self._ways.known(domain)
+                self.ways.forget(domain)
+            known = self.ways.known(domain)
             if known is not None:
                 self._sort(one, known[0], sorting)
             elif domain in self._asking:
@@ -222,7 +226,7 @@ class Scheduler:
 
     async def _ask_way(self, domain: str) -> None:
         """One question for all that wait for its answer."""
-        route = await self._ways.ask(domain)
+        route = await self.ways.ask(domain)
         sorting = Sorting(self._clock.now())
         for queued in self._asking.pop(domain):
             self._sort(queued, route, sorting)
@@ -234,9 +238,9 @@ class Scheduler:
         """Start as many attempts as the lane and the node allow."""
         if not self._running:
             return
-        limit = self._settings.concurrency
+        limit = self.settings.concurrency
         while lane.active < min(limit, len(lane.jobs) + lane.active) and lane.jobs:
-            if lane.route is not None and self._active >= self._settings.max_active:
+            if lane.route is not None and self._active >= self.settings.max_active:
                 self._queue_up(lane)
                 return
             lane.active += 1
@@ -266,7 +270,7 @@ class Scheduler:
             self._active -= lane.route is not None
             if lane.jobs and lane.route is not None:
                 self._queue_up(lane)
-            while self._waiting and self._active < self._settings.max_active:
+            while self._waiting and self._active < self.settings.max_active:
                 other = self._waiting.popleft()
                 other.queued_up = False
                 self._serve(other)
@@ -292,7 +296,7 @@ class Scheduler:
             return
         try:
             if lane.route is None:
-                outcomes = await self._local.deliver(job.message, recipients)
+                outcomes = await self.local.deliver(job.message, recipients)
             else:
                 outcomes = await self._remote.deliver(job.message, recipients, lane.route)
         except ContentGone:
@@ -313,7 +317,7 @@ class Scheduler:
         if lane.rest_until > now:
             return  # several attempts were under way when it fell silent: that is one setback
         lane.setbacks += 1
-        lane.rest_until = min(self._schedule.next_attempt(now, lane.setbacks), now + LONGEST_REST)
+        lane.rest_until = min(self.schedule.next_attempt(now, lane.setbacks), now + LONGEST_REST)
         lane.rest_reply = outcomes[0].reply
 
     # --- settling ---------------------------------------------------------------------------------------------
@@ -324,7 +328,7 @@ class Scheduler:
         settlements, results = [], []
         for queued, outcome in zip(ending.recipients, ending.outcomes, strict=True):
             settlement, result = decide(
-                self._schedule, queued, outcome, attempted=ending.attempted, rest=ending.rest, now=now
+                self.schedule, queued, outcome, attempted=ending.attempted, rest=ending.rest, now=now
             )
             settlements.append(settlement)
             if result.kind is not None:
@@ -332,7 +336,7 @@ class Scheduler:
         intakes = []
         if results:
             try:
-                intakes = await self._reports.compose(ending.message, results)
+                intakes = await self.reports.compose(ending.message, results)
             except ContentGone:
                 pass  # the postmaster removed it: there is nothing to settle any more
             except Exception:

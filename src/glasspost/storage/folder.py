@@ -35,14 +35,22 @@ class Folder:
     def transcripts(self) -> Path:
         return self.path / "transcripts.db"
 
+    def files(self) -> tuple[Path, ...]:
+        """The store's files."""
+        return self.spool, self.directory, self.transcripts
+
     def make(self) -> None:
-        """Raises StoreError where the folder cannot be made or written."""
+        """The folder and the store's files, where they are missing: nobody but their owner may read them, whatever the
+        umask. Raises StoreError where the folder cannot be made or written."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"the data folder {self.path} cannot be made: {error.strerror}") from None
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise StoreError(f"the data folder {self.path} is not writable")
+        for path in self.files():
+            if not path.exists():
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
     def must_exist(self) -> None:
         """For commands that look into a store: do not make one by the way. Raises StoreError."""

@@ -109,7 +109,7 @@ class Inheritance:
 def hand_on(sockets: Sequence[HandedIn], environ: MutableMapping[str, str]) -> None:
     """Put the sockets where the next program of this process expects them, and say so in its environment. Nothing but
     exec may follow: whatever had these descriptors has lost them."""
-    copies = [fcntl.fcntl(one.fileno(), fcntl.F_DUPFD, _OUT_OF_THE_WAY) for one in sockets]
+    copies = [fcntl.fcntl(one.socket.fileno(), fcntl.F_DUPFD, _OUT_OF_THE_WAY) for one in sockets]
     for position, copy in enumerate(copies):
         os.dup2(copy, FIRST + position, inheritable=True)
         os.close(copy)

@@ -80,9 +80,10 @@ class Privileges:
         os.setresgid(self.gid, self.gid, self.gid)
         os.setresuid(self.uid, self.uid, self.uid)
         if 0 in os.getresuid() or 0 in os.getresgid():
-            raise GlasspostError(
-                f"root's rights could not be given up for {self.user}; start it as {self.user} instead"
-            )
+            raise GlasspostError(f"root's rights could not be given up; start it as {self.user} instead")
+        for needed in (os.__file__, __file__):
+            if not os.access(needed, os.R_OK):
+                raise GlasspostError(f"{self.user} cannot read {needed}: install Python and glasspost where it can")
 
 
 def identity(user: str, group: str) -> tuple[int, int]:

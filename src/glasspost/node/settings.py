@@ -103,10 +103,10 @@ class Listener(Section):
     """A port to listen on; write one [[listener]] for each. Without any: mx on 2525, submission on 2587 and pop3
     on 2110, all on 127.0.0.1 with STARTTLS. With at least one, only those that are written."""
 
-    role: Literal["mx", "submission", "pop3"] = Field(
+    role: Literal["mx", "submission", "lmtp", "pop3"] = Field(
         description='Who comes here: "mx" takes mail from other servers for local domains, "submission" '
-        'takes mail from signed-in users for anywhere (RFC 6409), "pop3" lets owners fetch their mail (RFC '
-        "1939)."
+        'takes mail from signed-in users for anywhere (RFC 6409), "lmtp" takes mail for mailboxes of this server from '
+        'a server in front of it (RFC 2033), "pop3" lets owners fetch their mail (RFC 1939).'
     )
     address: Ip = Field(
         default="127.0.0.1",

@@ -34,7 +34,7 @@ def policy_settings(config: Config) -> PolicySettings:
 
 
 def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
-    """What a listener of role mx or submission is like. Only submission signs people in."""
+    """What a listener of role mx, submission or lmtp is like. Only submission signs people in."""
     smtp = config.smtp
     submission = listener.role == "submission"
     cleartext = config.submission.cleartext_auth
@@ -50,6 +50,7 @@ def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
         tls_available=listener.tls == "starttls",
         mechanisms=("PLAIN", "LOGIN") if submission else (),
         cleartext_auth=submission and cleartext == "always",
+        lmtp=listener.role == "lmtp",
     )
     return InboundSettings(
         role=listener.role,

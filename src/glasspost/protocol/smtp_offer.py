@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-OPTIONAL = frozenset(("AUTH", "STARTTLS"))  # verbs of the table that a listener may not offer
+OPTIONAL = frozenset(
+    ("AUTH", "STARTTLS", "LHLO", "EHLO", "HELO", "BDAT")
+)  # verbs of the table that a listener may not offer
 
 
 @dataclass(slots=True)
@@ -26,9 +28,14 @@ class ServerSettings:
     tls_available: bool = False
     mechanisms: tuple[str, ...] = ()  # of AUTH; empty: not offered
     cleartext_auth: bool = False
+    lmtp: bool = False  # RFC 2033: LHLO instead of EHLO, and a reply for each recipient behind the message
 
     def offers(self, verb: str, *, tls: bool) -> bool:
         """Whether a verb of the table is anything to this listener."""
+        if verb in ("EHLO", "HELO", "BDAT"):
+            return not self.lmtp
+        if verb == "LHLO":
+            return self.lmtp
         if verb == "AUTH":
             return bool(self.mechanisms)
         return verb != "STARTTLS" or self.tls_available or tls
@@ -40,7 +47,8 @@ class ServerSettings:
 
 def keywords(offer: ServerSettings, *, tls: bool) -> str:
     """The lines of the EHLO reply behind the first. Sign-in and STARTTLS depend on whether TLS is on."""
-    lines = ["PIPELINING", f"SIZE {offer.max_size}", "8BITMIME", "BINARYMIME", "CHUNKING", "DSN"]
+    chunking = () if offer.lmtp else ("BINARYMIME", "CHUNKING")
+    lines = ["PIPELINING", f"SIZE {offer.max_size}", "8BITMIME", *chunking, "DSN"]
     lines.append("ENHANCEDSTATUSCODES")
     if offer.smtputf8:
         lines.append("SMTPUTF8")

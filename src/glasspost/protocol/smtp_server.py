@@ -15,6 +15,8 @@ write (RFC 2920 §3.2). Which verb may come when is in smtp_table.py, and only t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import BodyType, Envelope
 from glasspost.mail.reply import Reply
@@ -39,6 +41,8 @@ from glasspost.protocol.smtp_secrets import public_line
 from glasspost.protocol.smtp_sign_in import Introduction
 from glasspost.protocol.smtp_table import TABLE, State, advice, nearest
 from glasspost.protocol.smtp_verbs import HEAR
+
+NOBODY: Mapping[int, Reply] = {}
 
 
 class SmtpServer:
@@ -68,7 +72,8 @@ class SmtpServer:
 
     def greet(self) -> None:
         """Say the 220."""
-        self.chat.say(say.GREETING.saying(hostname=self.settings.hostname).encode())
+        greeting = say.LMTP_GREETING if self.settings.lmtp else say.GREETING
+        self.chat.say(greeting.saying(hostname=self.settings.hostname).encode())
 
     def receive(self, data: bytes) -> None:
         """Bytes have come. Any that come between the STARTTLS reply and TLS itself end the conversation."""
@@ -106,12 +111,13 @@ class SmtpServer:
                 return event
         return None
 
-    def answer(self, reply: Reply) -> None:
-        """Answer the event that asked. What a positive answer leads to is in the table."""
+    def answer(self, reply: Reply, apart: Mapping[int, Reply] = NOBODY) -> None:
+        """Answer the event that asked. What a positive answer leads to is in the table. `apart`, only in LMTP:
+        recipients of a message, by their place in the envelope, that get another answer than the rest."""
         event, self._owed = self._owed, None
         assert event is not None, "no answer is owed"
         if isinstance(event, BodyEnded):
-            self._answer_body(event, reply)
+            self._answer_body(reply, apart)
             return
         if reply.code >= 400:
             if isinstance(event, Rcpt):
@@ -183,7 +189,7 @@ class SmtpServer:
         if row is None or not word.isascii():  # not every letter whose capital is an S is one
             return self.unknown(word)
         if verb in OPTIONAL and not self.offers(verb):
-            return self.refuse(say.NOT_OFFERED.saying(verb=verb))
+            return self._not_here(verb)
         argument = argument.rstrip(" \t")
         if self.state not in row.states and verb != "BDAT":
             return self._out_of_order(verb)
@@ -196,15 +202,22 @@ class SmtpServer:
         """Whether a verb of the table is offered in this conversation as it stands."""
         return self.settings.offers(verb, tls=self.tls)
 
+    def _not_here(self, verb: str) -> Event | None:
+        """A verb of the table that this listener does not offer."""
+        if verb == "LHLO":
+            return self.unknown(verb)
+        return self.refuse(say.LHLO_INSTEAD if verb in ("EHLO", "HELO") else say.NOT_OFFERED.saying(verb=verb))
+
     def unknown(self, word: str) -> Event | None:
         near = nearest([verb for verb in TABLE if self.offers(verb)], word)
         hint = f"; did you mean {near}?" if near else "; HELP lists the commands"
         return self.refuse(say.UNKNOWN_COMMAND.saying(hint=hint))
 
     def _out_of_order(self, verb: str) -> Event | None:
-        if verb in ("DATA", "BDAT") and self.state is State.SENDER and self._refused_recipients:
+        lmtp = self.settings.lmtp  # it has 503 also where recipients were refused (RFC 2033 §4.2)
+        if verb in ("DATA", "BDAT") and self.state is State.SENDER and self._refused_recipients and not lmtp:
             return self.refuse(say.NO_VALID_RECIPIENTS, count=False)
-        return self.refuse(say.BAD_SEQUENCE.saying(advice=advice(verb, self.state)))
+        return self.refuse(say.BAD_SEQUENCE.saying(advice=advice(verb, self.state, lmtp=lmtp)))
 
     def go_on_signing_in(self, step: Reply | sasl.Challenge | sasl.Credentials) -> Event | None:
         if isinstance(step, Reply):
@@ -251,20 +264,30 @@ class SmtpServer:
             case Mark.UNWANTED:
                 return self._out_of_order("BDAT")
         if incoming.flaw is not None:
-            self.refuse(incoming.flaw)
+            for place in range(self._verdicts):
+                self.refuse(incoming.flaw, count=place == 0)
             return self.abandon()
         self._owed = BodyEnded(incoming.octets, incoming.verb)
         return self._owed
 
-    def _answer_body(self, event: BodyEnded, reply: Reply) -> None:
+    @property
+    def _verdicts(self) -> int:
+        """How many replies a message asks for: one, in LMTP one for each recipient (RFC 2033 §4.2)."""
+        return len(self.envelope.recipients) if self.settings.lmtp and self.envelope is not None else 1
+
+    def _answer_body(self, reply: Reply, apart: Mapping[int, Reply]) -> None:
+        verdicts = self._verdicts
         self.state = State.READY
         self._forget()
         if reply.code < 400:
             self.transactions += 1
             self.errors = 0
-            self.chat.say(reply.encode())
-        else:
-            self.refuse(reply, count=False)
+        for place in range(verdicts):
+            one = apart.get(place, reply)
+            if one.code < 400:
+                self.chat.say(one.encode())
+            else:
+                self.refuse(one, count=False)
 
     # --- state ------------------------------------------------------------------------------------------------
 
@@ -273,7 +296,7 @@ class SmtpServer:
         self._forget()
         self.state = State.READY
         self.hello = event.name
-        self.extended = event.verb == "EHLO"
+        self.extended = event.verb != "HELO"
         if self.extended:
             reply = Reply(reply.code, "", f"{reply.text}\n{keywords(self.settings, tls=self.tls)}")
         self.chat.say(reply.encode())

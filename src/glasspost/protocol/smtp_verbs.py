@@ -34,6 +34,10 @@ def _helo(core: SmtpServer, argument: str) -> Event | None:
     return _ehlo(core, argument, "HELO")
 
 
+def _lhlo(core: SmtpServer, argument: str) -> Event | None:
+    return _ehlo(core, argument, "LHLO")
+
+
 def _mail(core: SmtpServer, argument: str) -> Event | None:
     limit = core.settings.max_transactions
     if limit and core.transactions >= limit:
@@ -130,6 +134,7 @@ def _auth(core: SmtpServer, argument: str) -> Event | None:
 HEAR: dict[str, Callable[[SmtpServer, str], Event | None]] = {
     "EHLO": _ehlo,
     "HELO": _helo,
+    "LHLO": _lhlo,
     "MAIL": _mail,
     "RCPT": _rcpt,
     "DATA": _data,

@@ -50,7 +50,13 @@ class Folder:
             raise StoreError(f"the data folder {self.path} is not writable")
         for path in self.files():
             if not path.exists():
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                self._make_file(path)
+
+    def _make_file(self, path: Path) -> None:
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+        except OSError as error:
+            raise StoreError(f"{path} cannot be made: {error.strerror}") from None
 
     def must_exist(self) -> None:
         """For commands that look into a store: do not make one by the way. Raises StoreError."""
@@ -60,9 +66,12 @@ class Folder:
     def lock(self) -> None:
         """Take the folder for a running node. The kernel gives it back when the process ends, however it ends.
 
-        Raises Busy where another node has it.
+        Raises Busy where another node has it, StoreError where the lock is nothing that can be opened.
         """
-        self._lock = os.open(self.path / "node.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._lock = os.open(self.path / "node.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise StoreError(f"{self.path / 'node.lock'} cannot be opened: {error.strerror}") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -30,7 +30,8 @@ WAYS = {
 }
 # Each verb as it is right; every test says it in every state.
 RIGHT = {
-    "EHLO": b"EHLO client.example", "HELO": b"HELO client.example", "LHLO": b"LHLO client.example", "MAIL": b"MAIL FROM:<a@b.example>",
+    "EHLO": b"EHLO client.example", "HELO": b"HELO client.example", "LHLO": b"LHLO client.example",
+    "MAIL": b"MAIL FROM:<a@b.example>",
     "RCPT": b"RCPT TO:<c@d.example>", "DATA": b"DATA", "BDAT": b"BDAT 0", "RSET": b"RSET", "NOOP": b"NOOP",
     "QUIT": b"QUIT", "VRFY": b"VRFY a", "EXPN": b"EXPN a", "HELP": b"HELP", "STARTTLS": b"STARTTLS",
     "AUTH": b"AUTH PLAIN AGEAYg==",
@@ -42,7 +43,8 @@ YES: dict[str, Reply] = {
     "EXPN": say.EXPANDED.saying(members="<a@b.example>"), "STARTTLS": say.TLS_READY, "AUTH": say.AUTH_OK,
 }  # fmt: skip
 NO: dict[str, Reply] = {
-    "EHLO": say.LOCAL_ERROR, "HELO": say.LOCAL_ERROR, "LHLO": say.LOCAL_ERROR, "MAIL": say.AUTH_REQUIRED, "RCPT": say.NO_SUCH_USER,
+    "EHLO": say.LOCAL_ERROR, "HELO": say.LOCAL_ERROR, "LHLO": say.LOCAL_ERROR,
+    "MAIL": say.AUTH_REQUIRED, "RCPT": say.NO_SUCH_USER,
     "DATA": say.LOCAL_ERROR, "VRFY": say.NO_SUCH_USER, "EXPN": say.EXPAND_NOT_SAID, "STARTTLS": say.TLS_NOT_AVAILABLE,
     "AUTH": say.AUTH_FAILED,
 }  # fmt: skip

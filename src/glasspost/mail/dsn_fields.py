@@ -115,7 +115,8 @@ def _recipient_fields(kind: Kind, recipient: ReportedRecipient, queue_id: str, u
     fields.append(f"Action: {kind}")
     fields.append(f"Status: {status_of(kind, outcome.reply)}")
     if outcome.remote_mta:
-        fields.append(fold("Remote-MTA", f"dns; {remote_name(outcome.remote_mta)}"))
+        name = remote_name(outcome.remote_mta)
+        fields.append(fold("Remote-MTA", f"x-unix; {name}" if name.startswith("/") else f"dns; {name}"))
     # A Diagnostic-Code is what a server said. Our own finding must not look as if the other side had said it.
     troubled = kind in ("failed", "delayed")
     if troubled and outcome.said_by_remote:

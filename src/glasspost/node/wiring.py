@@ -76,7 +76,16 @@ def pop3_settings(config: Config) -> Pop3Settings:
 
 def routing_settings(config: Config) -> RoutingSettings:
     smarthosts = {
-        one.domain: Smarthost(one.host, one.port, one.tls, one.implicit_tls, one.username, one.secret())
+        one.domain: Smarthost(
+            one.host,
+            one.port,
+            one.tls,
+            one.implicit_tls,
+            one.username,
+            one.secret(),
+            one.protocol,
+            "" if one.socket is None else str(one.socket.absolute()),
+        )
         for one in config.smarthost
     }
     relay = config.relay

@@ -19,6 +19,7 @@ class Connection(asyncio.Protocol):
     """A connection with a deadline. Subclasses override `opened`, `received`, `lost`, `deadline_passed`."""
 
     __slots__ = (
+        "__weakref__",
         "_alarm",
         "_deadline",
         "_over",
@@ -26,6 +27,7 @@ class Connection(asyncio.Protocol):
         "_reading",
         "loop",
         "peer",
+        "proxy",
         "transport",
         "upgrading",
     )
@@ -33,7 +35,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.transport: asyncio.Transport | None = None
-        self.peer: tuple[str, int] = ("", 0)
+        self.peer: tuple[str, int] = ("", 0)  # set before it begins where a proxy says who calls
+        self.proxy = ""  # the address of that proxy
         self.upgrading = False  # a TLS handshake is under way on this connection
         self._deadline = 0.0
         self._alarm: asyncio.TimerHandle | None = None
@@ -164,7 +167,7 @@ class Connection(asyncio.Protocol):
         if self.upgrading:
             return
         name = transport.get_extra_info("peername")
-        if isinstance(name, tuple):
+        if isinstance(name, tuple) and not self.peer[0]:
             self.peer = (name[0], name[1])
         self.opened()
 

@@ -25,6 +25,7 @@ from glasspost.inbound.limits import ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.inbound.visit import Visit
+from glasspost.net.accepting import ProxiedServer
 from glasspost.net.addresses import OwnAddresses
 from glasspost.net.connection import Connection
 from glasspost.net.dialer import dial
@@ -63,7 +64,7 @@ class Door:
     role: str
     address: str
     port: int
-    server: asyncio.Server
+    server: asyncio.Server | ProxiedServer
     tls: str = "none"
 
 
@@ -244,26 +245,31 @@ class Node:
 
     async def _open_doors(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None) -> None:
         for listener, listening in zip(self.config.listener, self._bound, strict=True):
+            factory: Callable[[], Connection]
             if listener.role == "pop3":
                 factory = self._pop3_factory(loop, context if listener.tls == "starttls" else None)
             else:
                 factory = self._smtp_factory(loop, listener, context if listener.tls == "starttls" else None)
             implicit = context if listener.tls == "implicit" else None
-            server = await loop.create_server(
-                factory,
-                sock=listening.dup(),  # the server closes what it is given
-                backlog=listener.backlog,
-                ssl=implicit,
-                ssl_handshake_timeout=30 if implicit else None,
-                ssl_shutdown_timeout=3 if implicit else None,
-            )
+            server: asyncio.Server | ProxiedServer
+            if listener.proxy_networks:
+                server = ProxiedServer(listening.dup(), factory, listener.proxy_networks, implicit)
+            else:
+                server = await loop.create_server(
+                    factory,
+                    sock=listening.dup(),  # the server closes what it is given
+                    backlog=listener.backlog,
+                    ssl=implicit,
+                    ssl_handshake_timeout=30 if implicit else None,
+                    ssl_shutdown_timeout=3 if implicit else None,
+                )
             address, port = listening.getsockname()[:2]
             self._own.add(address, port)
             self.doors.append(Door(listener.role, address, port, server, listener.tls))
 
     def _smtp_factory(
         self, loop: asyncio.AbstractEventLoop, listener: Listener, context: ssl.SSLContext | None
-    ) -> Callable[[], asyncio.Protocol]:
+    ) -> Callable[[], Connection]:
         entrance = Entrance(
             settings=wiring.inbound_settings(self.config, listener),
             policy=self.policy,
@@ -290,7 +296,7 @@ class Node:
 
     def _pop3_factory(
         self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None
-    ) -> Callable[[], asyncio.Protocol]:
+    ) -> Callable[[], Connection]:
         self.pop3_settings = wiring.pop3_settings(self.config)
 
         def visit() -> Connection:

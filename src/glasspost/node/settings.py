@@ -123,6 +123,11 @@ class Listener(Section):
         description="The name of a socket that systemd hands in (FileDescriptorName): it is listened on instead of one "
         "at address and port. Where none of this name is handed in, address and port hold.",
     )
+    proxy_networks: tuple[Network, ...] = Field(
+        default=(),
+        description="Networks whose hosts are proxies: each connection from them must begin with a PROXY header "
+        "(version 1 or 2), which says who is calling; one without is dropped. Others connect as ever.",
+    )
     backlog: Positive = Field(default=1024, description="How many connections the kernel may hold until we take them.")
 
 

@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: run test check bench torture peers lock clean
+.PHONY: run test check bench profile torture peers lock clean
 
 # The whole bootstrap is the standard venv and pip: one hashed lock, no addresses in it.
 .venv/.stamp: requirements.lock pyproject.toml
@@ -23,8 +23,14 @@ check: .venv/.stamp
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest tests/house
 
+# Everything, about 25 minutes. A part of it: make bench BENCH="relay --rounds 5"
+BENCH ?= all --markdown docs/performance.md
 bench: .venv/.stamp
-	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/run.py $(BENCH)
+
+# Where a message's time goes.
+profile: .venv/.stamp
+	@$(BIN)/python bench/profile.py --markdown docs/performance.md
 
 # A node is killed, cut off from power and starved under load; then the account is made. 1000 kills: about 25 minutes.
 TORTURE ?= --kills 25 --seconds 45

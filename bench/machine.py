@@ -18,15 +18,22 @@ _INSIDE = "GLASSPOST_BENCH_ISOLATED"
 
 
 def isolate() -> None:
-    """Runs this program again in a network of its own that has only loopback: nothing can leave the machine,
-    and no resolver answers late. Returns where that is not allowed (it needs root) or already done."""
+    """Runs this program again in a network of its own that has only loopback, with mounts of its own: nothing can
+    leave the machine, no resolver answers late, and paths that are compiled into a server can lead to its directory.
+    Returns where that is not allowed (it needs root) or already done."""
     if os.environ.get(_INSIDE):
         return
-    if subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode:
+    if subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True).returncode:
         return
     os.environ[_INSIDE] = "1"
-    script = 'ip link set lo up && exec "$@"'
-    os.execvp("unshare", ["unshare", "--net", "sh", "-c", script, "sh", sys.executable, *sys.argv])
+    script = 'ip link set lo up && mount --bind /dev/null /etc/resolv.conf && exec "$@"'
+    os.execvp("unshare", ["unshare", "--net", "--mount", "sh", "-c", script, "sh", sys.executable, *sys.argv])
+
+
+def lead(place: str, directory: Path) -> None:
+    """Makes `place` show `directory`, for this program and its children only. Needs `isolate` before."""
+    subprocess.run(["umount", "--lazy", place], capture_output=True)
+    run("mount", "--bind", str(directory), place)
 
 
 def is_isolated() -> bool:

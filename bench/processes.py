@@ -78,7 +78,8 @@ def _stats() -> dict[int, tuple[int, int, int, int, int]]:
             except OSError:
                 continue
             fields = stat[stat.rindex(")") + 2 :].split()  # the name in parentheses may hold anything
-            found[int(entry)] = (int(fields[1]), *map(int, fields[11:15]))
+            user, system, reaped_user, reaped_system = map(int, fields[11:15])
+            found[int(entry)] = (int(fields[1]), user, system, reaped_user, reaped_system)
     return found
 
 

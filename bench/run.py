@@ -1,9 +1,9 @@
 """Measures glasspost beside its peers: the same load, the same target, the same disk, in turn.
 
-    python bench/run.py [accept|relay|memory|all] [options]
+    python bench/run.py WORKLOAD... [options]        all: everything
 
-Lives here: the options, the order of rounds, and what is left behind (nothing but the files asked for).
-Does not live here: a measurement (measure.py), a server (postfix.py, glasspost_node.py, sink.py).
+Lives here: the options, which workloads and which servers, and what is left behind (nothing but the files asked for).
+Does not live here: a measurement (workloads/), a server (peers/).
 """
 
 from __future__ import annotations
@@ -14,19 +14,46 @@ import json
 import shutil
 import signal
 import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import machine
-from glasspost_node import Glasspost
-from load import Load, LoadError
-from load import Sink as Target
-from measure import Run, accept, memory, relay
-from postfix import Postfix
+import pages
+from course import Course, Extent, Workload, skip
+from load import LoadError
+from meter import Sample
+from peers.aiosmtpd import Aiosmtpd
+from peers.dovecot import PostfixDovecot
+from peers.exim import Exim
+from peers.glasspost import Glasspost, GlasspostSilent
+from peers.haraka import Haraka
+from peers.opensmtpd import OpenSmtpd
+from peers.postfix import Postfix
+from peers.sink import Sink
 from report import Report
-from server import ACCEPT, MEMORY, RELAY, Server
-from sink import Sink
+from server import Server
+from workloads.accept import Accept, Grid, Tls, Transcripts
+from workloads.deep import Deep
+from workloads.idle import Idle
+from workloads.large import Large
+from workloads.mailboxes import Fetch, Local
+from workloads.relay import FanOut, Relay
+from workloads.slow import Slow
 
-_PEERS: dict[str, type[Server]] = {peer.name: peer for peer in (Glasspost, Postfix, Sink)}
+PEERS: dict[str, type[Server]] = {
+    peer.name: peer
+    for peer in (
+        Glasspost, GlasspostSilent, Postfix, PostfixDovecot, Sink, Exim, OpenSmtpd, Aiosmtpd, Haraka,
+    )
+}  # fmt: skip
+WORKLOADS: dict[str, Workload] = {
+    one.name: one
+    for one in (
+        Accept(), Relay(), Local(), FanOut(), Fetch(), Tls(), Transcripts(), Idle(), Slow(), Large(), Grid(), Deep(),
+    )
+}  # fmt: skip
 _WORK = Path(__file__).resolve().parent / "results" / "work"
 
 
@@ -35,115 +62,102 @@ def main() -> int:
     machine.isolate()
     machine.raise_file_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped on the way out
-    peers = [_PEERS[name] for name in options.peers]
-    obstacles = [peer.missing() for peer in peers] + ([] if shutil.which("smtp-source") else [Sink.missing()])
     options.work.mkdir(parents=True, exist_ok=True)
+    obstacles = [PEERS[name].missing() for name in options.peers or ("glasspost",)]
+    if not shutil.which("smtp-source"):
+        obstacles.append("smtp-source is not installed (it comes with Postfix): sh bench/peers.sh")
     if machine.is_memory(options.work):
         obstacles.append(f"{options.work} is in memory, where a flush costs nothing: name a disk with --work")
     if any(obstacles):
         print("\n".join(filter(None, obstacles)), file=sys.stderr)
         return 2
-    report = _new_report(options, peers)
-    bench = Bench(options, report)
+    everything = "all" in options.workloads
+    names = list(WORKLOADS) if everything else options.workloads
+    course = Course.begin(options.work, options.extent)
     try:
-        bench.all(peers)
-    except LoadError as error:
-        print(f"stopped: {error}", file=sys.stderr)
-        return 1
+        reports = [_measure(WORKLOADS[name], course, options, everything) for name in names]
     finally:
-        bench.clear()
-    print("\n" + report.plain())
+        if not options.keep:
+            course.clear()
     if options.json:
-        options.json.write_text(json.dumps(report.json(), indent=1) + "\n")
-    if options.markdown:
-        options.markdown.write_text(report.markdown())
-    return 1 if report.faults else 0
+        options.json.write_text(json.dumps([report.json() for report in reports], indent=1) + "\n")
+    return 1 if any(report.faults for report in reports) else 0
 
 
-class Bench:
-    """Runs the measurements, each server fresh in a directory of its own. Used directories stay until the
-    end: on ext4, creating files is slow for a minute after many were deleted; the next server would pay."""
-
-    def __init__(self, options: argparse.Namespace, report: Report) -> None:
-        self._options, self._report = options, report
-        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        self._directory: Path = options.work / stamp
-        self._directory.mkdir()
-        self._load = Load(options.messages, options.size, options.sessions, options.reuse)
-        self._started = 0
-
-    def all(self, peers: list[type[Server]]) -> None:
-        wanted = (ACCEPT, RELAY, MEMORY) if self._options.what == "all" else (self._options.what,)
-        for what in wanted:
-            able = [peer for peer in peers if what in peer.modes]
-            if what == MEMORY:
-                for peer in able:
-                    self._weigh(peer)
-                continue
-            for number in range(1, self._options.rounds + 1):
-                for peer in able:  # in turn, so that whatever else the machine does hits both
-                    run = self._accept(peer) if what == ACCEPT else self._relay(peer)
-                    self._report.runs.setdefault(what, {}).setdefault(peer.name, []).append(run)
-                    fault = f"  {run.fault}" if run.fault else ""
-                    print(f"{what} {number} {peer.name:9} {run.rate:7.0f}/s{fault}", flush=True)
-
-    def _accept(self, peer: type[Server]) -> Run:
-        with peer(self._next(peer), ACCEPT) as server:
-            return accept(server, self._load)
-
-    def _relay(self, peer: type[Server]) -> Run:
-        with Target(self._directory) as target, peer(self._next(peer), RELAY, target.port) as server:
-            return relay(server, self._load, target)
-
-    def _weigh(self, peer: type[Server]) -> None:
-        sessions = self._options.idle
-        with peer(self._next(peer), MEMORY, sessions=max(sessions, default=0)) as server:
-            self._report.weights[peer.name] = memory(server, sessions)
-        print(f"memory  {peer.name}", flush=True)
-
-    def _next(self, peer: type[Server]) -> Path:
-        self._started += 1
-        return self._directory / f"{self._started:03}-{peer.name}"
-
-    def clear(self) -> None:
-        if not self._options.keep:
-            shutil.rmtree(self._directory)
+def _measure(workload: Workload, course: Course, options: argparse.Namespace, everything: bool) -> Report:
+    """One workload, told and written as soon as it is done: a later one may fail."""
+    extent = options.extent
+    course.extent = replace(extent, rounds=min(extent.rounds, workload.rounds_in_all)) if everything else extent
+    peers = _able(workload, options.peers)
+    begun = time.monotonic()
+    stopped = False
+    try:
+        workload.run(course, peers)
+    except LoadError as error:
+        stopped = True
+        course.note(workload.name, "stopped", peers[0].name, Sample(fault=str(error)))
+    report = _report(workload, course, peers, options.work)
+    print(f"\n{report.plain()}\n{workload.name} took {time.monotonic() - begun:.0f} s\n", flush=True)
+    if options.markdown and not stopped:
+        try:
+            pages.put(options.markdown, workload.name, report.markdown())
+        except pages.NoMarks as error:
+            print(error, file=sys.stderr)
+    return report
 
 
-def _new_report(options: argparse.Namespace, peers: list[type[Server]]) -> Report:
-    connections = "reused" if options.reuse else "one per message"
+def _able(workload: Workload, asked: Sequence[str]) -> list[type[Server]]:
+    """The servers that can do it and are there. One that was asked for by name is there: that was looked at."""
+    peers = []
+    for name in asked or workload.peers:
+        peer = PEERS[name]
+        if not workload.needs <= peer.does:
+            skip(f"{name} for {workload.name}: it does not do that")
+        elif obstacle := peer.missing():
+            skip(f"{name} for {workload.name}: {obstacle}")
+        else:
+            peers.append(peer)
+    return peers
+
+
+def _report(workload: Workload, course: Course, peers: Sequence[type[Server]], work: Path) -> Report:
     network = "a network of its own with loopback only" if machine.is_isolated() else "the machine's loopback"
-    return Report(
-        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        machine=machine.describe(options.work),
-        versions={peer.name: peer.version() for peer in peers},
-        method=(
-            f"smtp-source, {options.messages} messages of {options.size} octets, "
-            f"{options.sessions} sessions, connections {connections}, "
-            f"{options.rounds} rounds in turn on {network}, each server freshly "
-            "started and warmed up; relay to smtp-sink; median [min-max]"
-        ),
-        peers=[peer.name for peer in peers],
-    )
+    facts = {
+        "Date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "Machine": f"{machine.describe(work)}, {network}",
+        "Versions": "; ".join(peer.version() for peer in peers),
+    }
+    shares = {peer.name: peer.share for peer in peers}
+    found = course.found.get(workload.name, {})
+    return Report(workload, found, course.extent, facts, [peer.name for peer in peers], shares)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
-    parser.add_argument("what", nargs="?", default="all", choices=[ACCEPT, RELAY, MEMORY, "all"])
-    parser.add_argument("--messages", type=_count, default=10_000, metavar="N")
-    parser.add_argument("--size", type=_count, default=10_240, help="octets of a message")
-    parser.add_argument("--sessions", type=_count, default=20, help="connections at the same time")
-    parser.add_argument("--rounds", type=_count, default=3)
-    style = parser.add_mutually_exclusive_group()
-    style.add_argument("--reuse", action="store_true", default=True, help="many messages a connection (default)")
-    style.add_argument("--connect", action="store_false", dest="reuse", help="one message a connection")
-    parser.add_argument("--peers", type=_peers, default="glasspost,postfix", help=",".join(_PEERS))
-    parser.add_argument("--idle", type=_counts, default="500,2000", help="idle sessions for memory")
+    whole = Extent()
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0],
+        epilog="workloads: " + "; ".join(f"{one.name} ({one.title})" for one in WORKLOADS.values()),
+    )
+    parser.add_argument("workloads", nargs="*", default=["all"], metavar="WORKLOAD", help="several, or all (default)")
+    parser.add_argument("--peers", type=_peers, default=[], metavar="A,B", help=f"of: {', '.join(PEERS)}")
+    parser.add_argument("--rounds", type=_count, default=whole.rounds)
+    parser.add_argument("--seconds", type=float, default=whole.seconds, help="length of a burst")
+    parser.add_argument("--messages", type=_count, default=whole.messages, help="of relay and of local")
+    parser.add_argument("--depth", type=_count, default=whole.depth, help="of the deep queue; a peer gets a tenth")
+    parser.add_argument("--sessions", type=_count, default=whole.sessions, help="that are idle")
+    parser.add_argument("--box", type=_count, default=whole.box, help="messages in the mailbox that is fetched")
+    parser.add_argument("--quick", action="store_true", help="only to see that it works: no figure means anything")
+    parser.add_argument("--markdown", type=_path, metavar="FILE", help="write each table between its marks there")
+    parser.add_argument("--json", type=_path, metavar="FILE", help="every figure of every round")
     parser.add_argument("--work", type=_path, default=_WORK, help="directory on a real disk")
     parser.add_argument("--keep", action="store_true", help="leave queues and logs in the work directory")
-    parser.add_argument("--json", type=_path, metavar="FILE", help="every figure of every round")
-    parser.add_argument("--markdown", type=_path, metavar="FILE", help="the tables, with machine and method")
-    return parser.parse_args()
+    options = parser.parse_args()
+    for name in options.workloads:
+        if name != "all" and name not in WORKLOADS:
+            parser.error(f"{name} is not one of {', '.join(WORKLOADS)}, all")
+    extent = Extent(options.rounds, options.seconds, options.messages, options.depth, options.sessions, options.box)
+    options.extent = extent.quick() if options.quick else extent
+    return options
 
 
 def _path(text: str) -> Path:
@@ -156,15 +170,11 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _counts(text: str) -> list[int]:
-    return [_count(part) for part in text.split(",")]
-
-
 def _peers(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
-        if name not in _PEERS:
-            raise argparse.ArgumentTypeError(f"{name} is not one of {', '.join(_PEERS)}")
+        if name not in PEERS:
+            raise argparse.ArgumentTypeError(f"{name} is not one of {', '.join(PEERS)}")
     return names
 
 

@@ -17,19 +17,19 @@ from typing import Any
 
 from glasspost.clock import SystemClock
 from glasspost.inbound.entrance import Entrance
-from glasspost.inbound.limits import ConnectionLimits
+from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.mail.address import Address
 from glasspost.net.tls import self_signed, server_context
-from glasspost.node import wiring
+from glasspost.node import device_wiring, wiring
 from glasspost.node.settings import Config, Listener
 from glasspost.storage.accounts import Directory
 from glasspost.storage.database import Database
 from glasspost.storage.mailboxes import Mailboxes
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Intake, deposit_header
-from glasspost.storage.transcripts import Transcripts
+from glasspost.storage.transcripts import Recording, Transcripts
 
 HOSTNAME = "mail.example.test"
 PASSWORD = "tulip-7"
@@ -47,6 +47,35 @@ def furnish(path: Path) -> None:
     directory.close()
 
 
+DEVICES: list[dict[str, Any]] = [
+    {"name": "printer", "sender": "office@example.org", "networks": ["127.0.0.0/8"]},
+    {"name": "camera", "sender": "garden@example.org", "username": "camera", "password": PASSWORD},
+]  # who comes to a listener of role device, where nothing else is said
+
+
+class Noted(Recording):
+    """A recording whose notes a test can read at once."""
+
+    def __init__(self, house: Overheard, number: int, kind: str, local: str, peer: str) -> None:
+        super().__init__(house, number, kind, local, peer)
+        self.notes = house.notes
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        super().note(text)
+
+
+class Overheard(Transcripts):
+    """A record that is not kept, but for the notes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, clock=SystemClock(), enabled=False)
+        self.notes: list[str] = []
+
+    def open(self, kind: str, local: str, peer: str) -> Recording:
+        return Noted(self, super().open(kind, local, peer).number, kind, local, peer)
+
+
 class House:
     """`async with House(folder, furniture, "smtp.max_errors = 3") as house`. The settings are lines of TOML."""
 
@@ -54,6 +83,8 @@ class House:
         tree: dict[str, Any] = tomllib.loads("\n".join(settings))
         tree.setdefault("node", {}).update(hostname=HOSTNAME, data=str(folder))
         tree["listener"] = [{"role": role, "port": 0, "tls": tls}]
+        if role == "device":
+            tree.setdefault("device", DEVICES)
         self.config = Config.model_validate(tree, context={"folder": folder})
         shutil.copy(furniture, folder / "directory.db")
         self.folder = folder
@@ -61,7 +92,7 @@ class House:
         self.database = Database(folder / "spool.db", "spool")
         self.spool = Spool(self.database, HOSTNAME, self.config.relay.lease)
         self.mailboxes = Mailboxes(self.database)
-        self.transcripts = Transcripts(folder / "transcripts.db", clock=SystemClock(), enabled=False)
+        self.transcripts = Overheard(folder / "transcripts.db")
         self.accepted: list[Intake] = []
         smtp = self.config.smtp
         self.entrance = Entrance(
@@ -76,6 +107,8 @@ class House:
             may_claim=lambda intake: False,
             tls_context=self._tls_context(self.config.listener[0]),
             sessions=set(),
+            bridge=device_wiring.bridge(self.config, self.config.listener[0]),
+            burden=Burden(smtp.max_memory),
         )
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -111,7 +144,10 @@ class House:
     def _tls_context(self, listener: Listener) -> ssl.SSLContext | None:
         if listener.tls == "none":
             return None
-        return server_context(*self_signed(self.folder, HOSTNAME), self.config.tls.minimum)
+        usual = server_context(*self_signed(self.folder, HOSTNAME), self.config.tls.minimum)
+        if listener.role == "device":
+            return device_wiring.tls_context(self.config, self.folder, usual)
+        return usual
 
     # --- what is in the store ---------------------------------------------------------------------------------
 
@@ -131,6 +167,11 @@ class House:
             "SELECT data FROM chunk WHERE id >= ? AND id < ? ORDER BY id", (low, low + 4096)
         )
         return b"".join(data for (data,) in chunks)
+
+    @property
+    def repairs(self) -> list[str]:
+        """The names of the leniencies that were used, in order."""
+        return [note.split(": ")[1] for note in self.transcripts.notes if note.startswith("repaired: ")]
 
     async def written(self) -> None:
         """Everything that was given to the writer until now is in the store."""

@@ -156,10 +156,10 @@ async def test_conversations_are_listed_and_shown(data: Path) -> None:
     newest, queue_id = await record(data)
     first, second = glasspost("conversations list").splitlines()
     assert first.startswith(newest) and first.endswith("smtp-out went well")
-    assert second.endswith("smtp-in went well")
+    assert second.endswith(f"accepted {queue_id}; smtp-in went well")
     assert len(glasspost("conversations list --limit 1").splitlines()) == 1
     [facts] = json.loads(glasspost("conversations list --kind smtp-in --peer 127.0.0.1 --json"))
-    assert facts["verdict"] == "smtp-in went well"
+    assert facts["verdict"] == f"accepted {queue_id}; smtp-in went well"
     shown = glasspost("conversations show last")
     assert shown == glasspost(f"conversations show {newest}")
     assert shown.splitlines()[1:] == ["S: a line of smtp-out", "# end: smtp-out went well"]

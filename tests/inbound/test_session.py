@@ -630,5 +630,86 @@ async def test_reasons_and_outcomes_are_noted(entrance, monkeypatch) -> None:
     ]
 
 
+async def test_what_may_be_a_password_is_not_noted_as_a_name(entrance, monkeypatch) -> None:
+    """Whoever types the password where the name belongs finds no trace of it; a name of ours is a name."""
+    house = await entrance(role="submission")
+    known = house.directory.known_name
+    assert known("tulip-7") == known("tulip-7@elsewhere.test") == "an unknown name"
+    assert known("Alice") == "alice@example.test"
+    assert known("nobody@example.test") == "nobody@example.test"
+
+
+# --- how it ended ------------------------------------------------------------------------------------------------
+
+
+async def ended_as(entrance, monkeypatch, visitor: Callable[[Visitor], Any], **how: str) -> str:
+    """What a visit is closed with."""
+    ends: list[str] = []
+    house = await entrance(
+        "smtp.command_timeout = '50 ms'" if how.pop("impatient", "") else "smtp.max_errors = 9", **how
+    )
+    recording_type = type(house.transcripts.open("smtp-in", "", ""))
+    monkeypatch.setattr(recording_type, "close", lambda self, verdict="": ends.append(verdict))
+    async with visit(house) as client:
+        await client.begin()
+        await visitor(client)
+    await empty_again(house)
+    return ends[0]
+
+
+async def test_the_record_says_how_a_visit_ended(entrance, monkeypatch) -> None:
+    async def quits(client: Visitor) -> None:
+        await client.ask(b"QUIT\r\n")
+
+    async def hangs_up(client: Visitor) -> None:
+        client.writer.write_eof()
+        await client.rest()
+
+    async def hangs_up_in_message(client: Visitor) -> None:
+        for line in (*ENVELOPE.splitlines(keepends=True), b"DATA\r\n"):
+            await client.ask(line)
+        await hangs_up(client)
+
+    async def is_cut(client: Visitor) -> None:
+        client.vanish()
+
+    async def falls_silent(client: Visitor) -> None:
+        assert (await client.rest()).startswith("421 4.4.2 ")
+
+    assert await ended_as(entrance, monkeypatch, quits) == ""
+    assert await ended_as(entrance, monkeypatch, hangs_up) == "hung up without QUIT"
+    assert await ended_as(entrance, monkeypatch, hangs_up_in_message) == "hung up in the middle of a message"
+    assert (await ended_as(entrance, monkeypatch, is_cut)).startswith("lost: ")
+    assert await ended_as(entrance, monkeypatch, falls_silent, impatient="yes") == "timed out"
+
+
+@pytest.mark.parametrize("where", ["judge_recipient", "sign_in", "accept"])
+async def test_a_bug_of_ours_is_told_before_the_line_is_cut(entrance, monkeypatch, capsys, where) -> None:
+    """In the answer to a command, in a task, and after the commit: 421, and the place goes on record, but no words of
+    the exception, which may hold what the client sent."""
+    house = await entrance(role="submission")
+    ends: list[str] = []
+    recording_type = type(house.transcripts.open("smtp-in", "", ""))
+    monkeypatch.setattr(recording_type, "close", lambda self, verdict="": ends.append(verdict))
+
+    def bug(*_: object, **__: object) -> None:
+        raise KeyError(PASSWORD)
+
+    room = {"judge_recipient": house.entrance.policy, "sign_in": house.directory, "accept": house.spool}[where]
+    monkeypatch.setattr(type(room), where, bug)
+    async with visit(house) as client:
+        await client.begin()
+        client.writer.write(b"AUTH PLAIN AGFsaWNlQGV4YW1wbGUudGVzdAB0dWxpcC03\r\n")
+        if where != "sign_in":
+            await client.reply()
+            client.writer.write(ENVELOPE + b"DATA\r\nHello\r\n.\r\n")
+        said = await client.rest()
+    assert said.splitlines()[-1].startswith("421 4.3.0 Something broke on our side; closing.")
+    await empty_again(house)
+    assert ends[0].startswith("a bug of ours: KeyError at inbound/")
+    logged = capsys.readouterr().out
+    assert "KeyError at inbound/" in logged and PASSWORD not in logged
+
+
 def test_the_module_keeps_its_bound() -> None:
     assert transaction_module.TARGET_LIMIT < 1 << bodies.CHUNK_BITS, "each recipient of a message has its own number"

@@ -156,3 +156,14 @@ def test_everything_is_found_at_once(tmp_path: Path, taken: int) -> None:
     (tmp_path / "file").write_text("in the way")
     text = f'[[listener]]\nrole = "mx"\nport = {taken}\n[node]\ndata = "file"\n{tls("no.pem", "no.key")}'
     assert len(found(tmp_path, text)) == 4
+
+
+def test_what_a_device_names(tmp_path: Path) -> None:
+    (tmp_path / "c.pem").write_text("no certificate")
+    text = (
+        '[[device]]\nname = "camera"\nsender = "a@example.org"\nusername = "camera"\npassword_file = "none"\n'
+        '[bridge]\ncertificate = "c.pem"\nkey = "c.pem"\n'
+    )
+    told = "\n".join(found(tmp_path, text))
+    assert "5: device.password_file: none cannot be read: no such file or directory." in told
+    assert "7: bridge.certificate: cannot be used: " in told

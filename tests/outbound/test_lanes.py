@@ -23,7 +23,7 @@ def message(number: int = 1) -> Message:
 
 
 def test_a_lane_for_each_destination_and_one_for_the_house() -> None:
-    lanes = Lanes()
+    lanes = Lanes(20)
     away = lanes.lane(route("mx:away.test"))
     assert lanes.lane(route("mx:away.test")) is away is lanes.known("mx:away.test")
     assert lanes.lane(route("mx:else.test")) is not away
@@ -33,7 +33,7 @@ def test_a_lane_for_each_destination_and_one_for_the_house() -> None:
 
 
 def test_a_lane_knows_the_newest_way() -> None:
-    lanes = Lanes()
+    lanes = Lanes(20)
     lane = lanes.lane(route("mx:away.test", "192.0.2.1"))
     lanes.lane(route("mx:away.test", "192.0.2.2"))
     assert lane.route is not None
@@ -41,7 +41,7 @@ def test_a_lane_knows_the_newest_way() -> None:
 
 
 def test_lanes_without_work_are_forgotten_unless_there_is_a_rest_to_remember() -> None:
-    lanes = Lanes()
+    lanes = Lanes(20)
     for key in ("idle", "busy", "working", "resting", "rested"):
         lanes.lane(route(key))
     for lane in lanes:
@@ -71,11 +71,3 @@ def test_those_who_have_no_way_end_together_by_message() -> None:
         sorting.end(queued, no_domain, NOW)
     assert [[queued.id for queued in ending.recipients] for ending in sorting.endings.values()] == [[0, 2], [1]]
     assert all(queued.begun for queued in everybody)
-
-
-def test_a_postmasters_hand_on_the_queue_ends_all_rests() -> None:
-    lanes = Lanes()
-    lane = lanes.lane(Route("mx:away.test", ()))
-    lane.rest_until = 1e12
-    lanes.end_rests()
-    assert lane.rest_until == 0.0

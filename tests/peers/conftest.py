@@ -20,7 +20,6 @@ from typing import Any
 
 import pytest
 from node_process import PASSWORD, NodeProcess, run
-
 from postfix import Postfix
 
 _HERE = Path(__file__).parent

@@ -26,7 +26,7 @@ from glasspost.storage.folder import Folder
 
 PASSWORD = "correct horse"
 _GLASSPOST = Path(sys.executable).with_name("glasspost")
-_DOOR = re.compile(r"^  (mx|submission|lmtp|pop3) +127\.0\.0\.1:(\d+)$", re.MULTILINE)
+_DOOR = re.compile(r"^  (mx|submission|lmtp|pop3|device) +127\.0\.0\.1:(\d+)$", re.MULTILINE)
 _CONFIG = """\
 [node]
 hostname = "glass.test"

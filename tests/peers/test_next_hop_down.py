@@ -10,9 +10,8 @@ from collections.abc import Callable
 
 from letters import PLAIN, unix
 from node_process import NodeProcess, free_port
-from reports import ORIGINAL, facts, message_facts, read_report, said_to_people
-
 from postfix import Postfix
+from reports import ORIGINAL, facts, message_facts, read_report, said_to_people
 
 Swaks = Callable[..., str]
 StartPostfix = Callable[..., Postfix]

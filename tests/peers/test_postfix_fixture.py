@@ -6,7 +6,6 @@ import smtplib
 from collections.abc import Callable
 
 import pytest
-
 from postfix import Postfix
 
 Start = Callable[..., Postfix]

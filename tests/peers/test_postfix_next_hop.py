@@ -12,9 +12,8 @@ from collections.abc import Callable
 import pytest
 from letters import EIGHT_BIT, PLAIN, PRICKLY, UTF8_HEADER, large, put_on_top, unix
 from node_process import NodeProcess, free_port
-from reports import facts, message_facts, read_report
-
 from postfix import Postfix
+from reports import facts, message_facts, read_report
 
 Swaks = Callable[..., str]
 StartPostfix = Callable[..., Postfix]

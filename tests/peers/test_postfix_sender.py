@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from letters import EIGHT_BIT, PRICKLY, UTF8_HEADER, large, put_on_top, unix
 from node_process import NodeProcess, until
+from postfix import Postfix
 from readers import fetchmail, mpop
 from reports import facts, read_report
-
-from postfix import Postfix
 
 StartPostfix = Callable[..., Postfix]
 READERS = {"fetchmail": fetchmail, "mpop": mpop}

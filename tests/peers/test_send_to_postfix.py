@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import trustme
+from postfix import Postfix
 from rich.cells import cell_len
 
 from glasspost.cli.main import main
-from postfix import Postfix
 
 StartPostfix = Callable[..., Postfix]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 from node_process import PASSWORD, NodeProcess, until
+from postfix import Postfix
 
 from glasspost.protocol.talk import CLIENT, parse_talk
-from postfix import Postfix
 from terminal import Terminal
 
 GLASSPOST = str(Path(sys.executable).with_name("glasspost"))

@@ -121,7 +121,7 @@ def test_what_stands_behind_a_path_is_handed_on(behind: str) -> None:
         ("<@a.example,b@x.example>", "before the @"),
         ("<@a.example,:b@x.example>", "before the @"),
         ("<a@" + "d." * 130 + "example>", "longer than 255 characters"),
-        ("<" + "l" * PATH_LIMIT + "@x.example>", "longer than 1024 characters"),
+        ("<" + "l" * PATH_LIMIT + "@x.example>", "longer than 900 octets"),
     ],
 )
 def test_no_path_and_why(text: str, reason: str) -> None:

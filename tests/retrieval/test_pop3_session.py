@@ -334,7 +334,7 @@ async def test_a_foreign_client_over_tls(ca: trustme.CA, server_tls: ssl.SSLCont
 
         assert await asyncio.to_thread(run) + b"\r\n" == MAIL[2]
         recording = await house.ended()
-        assert recording.notes[0].startswith("TLSv1.3, TLS_")
+        assert recording.notes[0].startswith("TLS: TLSv1.3 TLS_")
         assert recording.verdict == "signed off"
 
 

@@ -342,3 +342,31 @@ def test_apply_changes_all_or_nothing(tmp_path: Path, fault: BaseException) -> N
     assert database.apply(adding(2)) == 2
     assert stored(database) == [2]
     database.close_now()
+
+
+def test_a_file_that_is_mostly_empty_gives_its_room_back(tmp_path: Path) -> None:
+    """At a start, and only where it is worth it: what a deep queue once took is not kept for ever."""
+    path = tmp_path / "spool.db"
+    database = Database(path, "spool")
+    database.apply(lambda connection: [adding(number, 250_000)(connection) for number in range(1, 101)])
+    full = path.stat().st_size + (tmp_path / "spool.db-wal").stat().st_size
+    assert database.shrink() == 0.0, "nothing is empty"
+    database.apply(lambda connection: connection.execute("DELETE FROM chunk WHERE id <= 40").fetchall())
+    assert database.shrink() == 0.0, "less than half of it is empty"
+    database.apply(lambda connection: connection.execute("DELETE FROM chunk WHERE id <= 95").fetchall())
+    given = database.shrink()
+    assert given > 20_000_000
+    assert stored(database) == [96, 97, 98, 99, 100]
+    database.close_now()
+    assert path.stat().st_size < full - 20_000_000
+    again = Database(path, "spool")
+    assert again.shrink() == 0.0
+    again.close_now()
+
+
+def test_a_small_file_is_not_written_anew(tmp_path: Path) -> None:
+    database = Database(tmp_path / "spool.db", "spool")
+    database.apply(adding(1, 2_000_000))
+    database.apply(lambda connection: connection.execute("DELETE FROM chunk").fetchall())
+    assert database.shrink() == 0.0
+    database.close_now()

@@ -18,6 +18,7 @@ from glasspost.storage import recording as recording_module
 from glasspost.storage import transcripts as transcripts_module
 from glasspost.storage.excerpts import print_entries
 from glasspost.storage.talks import Talks
+from glasspost.storage.transcript_jobs import Archive
 from glasspost.storage.transcripts import Recording, Transcripts
 from glasspost.testing import ManualClock
 
@@ -333,7 +334,7 @@ async def test_a_conversation_is_kept_up_to_its_limit_and_says_so(opened: Opener
         assert 1_000 < len(lines) < 2_000
         assert lines[-1].text == "further lines not kept: this conversation is too long"
         [found] = talks.conversations_of(write_id("q", 5))
-        assert found.verdict == "flooded"
+        assert found.verdict == f"accepted {write_id('q', 5)}; flooded"
     assert house.lost_lines > 3_000
 
 
@@ -379,7 +380,7 @@ async def test_a_store_that_refuses_hurts_nobody_and_is_noted(
         raise StoreError("no room left on the disk")
 
     with monkeypatch.context() as broken:
-        broken.setattr(transcripts_module, "_store", full)
+        broken.setattr(Archive, "store", full)
         await house.flush()
     recording.heard(b"kept")
     await house.flush()

@@ -26,6 +26,7 @@ from glasspost.cli import (
     serve,
     talk,
     torture,
+    why,
 )
 from glasspost.errors import ConfigurationError, Exit, GlasspostError
 
@@ -42,6 +43,7 @@ app.command()(process.restart)
 app.command(epilog=send.EPILOG)(send.send)
 # "-ERR [IN-USE]" is a text to explain, not an option.
 app.command(context_settings={"ignore_unknown_options": True})(explain.explain)
+app.command()(why.why)
 app.add_typer(directory.domain_app, name="domain")
 app.add_typer(directory.account_app, name="account")
 app.add_typer(directory.alias_app, name="alias")

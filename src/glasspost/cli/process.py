@@ -39,7 +39,7 @@ def reload(data: Data = Path("var"), as_json: Json = False) -> None:
         return
     taken, waiting = answer["taken"], answer["waiting"]
     if not taken and not waiting:
-        typer.echo("Nothing in the configuration has changed.")
+        typer.echo("Nothing in the configuration has changed. Certificates were looked at.")
     if taken:
         typer.echo(f"Holds now, for what comes from now on: {', '.join(taken)}")
     if waiting:

@@ -42,9 +42,11 @@ def serve(
     import uvloop
 
     from glasspost.net.listening import Inheritance
+    from glasspost.net.tls import keep_large_buffers_apart
     from glasspost.node.node import Node
     from glasspost.node.succession import become_the_next
 
+    keep_large_buffers_apart()
     node = Node(settings, inheritance=Inheritance.from_environment(os.environ))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         replaced = runner.run(_run(node, source))
@@ -169,7 +171,10 @@ def banner(node: Node) -> str:
 
 
 def _log_to_stderr(level: str) -> None:
-    """Log lines on stderr: for people on a terminal, as JSON elsewhere."""
+    """Log lines on stderr: for people on a terminal, as JSON elsewhere.
+
+    A crash is told with its calls, never with the values in them: a password may be among those.
+    """
     import logging
 
     import structlog
@@ -180,7 +185,9 @@ def _log_to_stderr(level: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info if not terminal else structlog.dev.set_exc_info,
-            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+            if terminal
+            else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -1,7 +1,7 @@
 """What is looked at once a message has come in whole.
 
-Lives here: loops, what a full store means for the client, and the trace field on top, with which it goes to the spool
-(RFC 5321 §4.4, §6.3).
+Lives here: loops, what a full store or a full house means for the client, and the trace field on top, with which it
+goes to the spool (RFC 5321 §4.4, §6.3).
 Does not live here: anything that changes the message. Its octets stay as they came (DESIGN law 7).
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ssl
 
 from glasspost.errors import StoreFull
+from glasspost.inbound.limits import TooMuchAtOnce
 from glasspost.mail import reply as say
 from glasspost.mail.message import HeaderScan, received_header
 from glasspost.mail.reply import Reply
@@ -29,6 +30,8 @@ def judge_message(scan: HeaderScan, max_received: int) -> Reply | None:
 
 def store_refusal(error: Exception) -> Reply:
     """What a client is told when its message could not be stored: try again, here or later."""
+    if isinstance(error, TooMuchAtOnce):
+        return say.TOO_MUCH_AT_ONCE
     reply = say.SYSTEM_FULL if isinstance(error, StoreFull) else say.LOCAL_ERROR
     return reply.because(str(error))
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glasspost.storage.resolution import Account
+
+if TYPE_CHECKING:
+    from glasspost.inbound.bridge import Device
 
 
 def _unheard(text: str) -> None:
@@ -26,11 +29,12 @@ class Client:
     """A visitor. `facts` is where one gate leaves what another may want to know (a score, a name); it lives as long as
     the visit."""
 
-    role: str  # the listener's: "mx" or "submission"
+    role: str  # the listener's: "mx", "submission" or "device"
     ip: str
     port: int = 0
     trusted: bool = False  # in one of the relay networks
     account: Account | None = None
+    device: Device | None = None  # known by its network or its credentials, on a listener for devices
     conversation: str = ""  # its id
     hello: str = ""  # what it calls itself; empty before EHLO or HELO
     extended: bool = False  # it said EHLO
@@ -43,4 +47,4 @@ class Client:
 
     @property
     def may_relay(self) -> bool:
-        return self.trusted or self.account is not None
+        return self.trusted or self.account is not None or self.device is not None

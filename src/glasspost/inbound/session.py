@@ -44,13 +44,13 @@ class SmtpSession(Visit):
         while (event := core.next_event()) is not None:
             if isinstance(event, Body):
                 assert self._transaction is not None
-                self._transaction.draft.add(event.data)
+                self._transaction.add(event.data)
             elif isinstance(event, Rcpt):
                 self._judge_recipient(event.recipient)
             elif isinstance(event, Mail):
                 self._judge_sender(event.envelope)
             elif isinstance(event, Data):
-                self._decide(say.GO_AHEAD, "data", core.envelope)
+                self._judge_data(core.envelope)
             elif isinstance(event, BodyEnded):
                 self._end_of_message()
             elif not self._seldom(event):
@@ -63,7 +63,7 @@ class SmtpSession(Visit):
             self.no_deadline()
             return
         settings = self._entrance.settings
-        if self._transaction is not None and self._transaction.draft.behind:
+        if self._transaction is not None and self._transaction.share.waits(self._transaction.draft):
             self.pause()
             self.no_deadline()  # it is the disk that is slow
         else:
@@ -90,7 +90,7 @@ class SmtpSession(Visit):
             case events.Expand():
                 core.answer(self._noted(self._entrance.policy.expand(event.text)))
             case events.SignIn():
-                self._begin(self._sign_in(event))
+                self._begin_sign_in(event)
             case events.StartTls():
                 return self._begin_tls()
             case events.Left():
@@ -103,7 +103,16 @@ class SmtpSession(Visit):
 
     def _judge_sender(self, envelope: Envelope) -> None:
         self._transaction = Transaction(self._entrance, self._client, self._go_on_reading)
-        self._decide(self._entrance.policy.judge_sender(self._client, envelope), "sender", envelope)
+        if self._entrance.burden.admits(envelope.declared_size):
+            rules = self._entrance.bridge or self._entrance.policy
+            self._decide(rules.judge_sender(self._client, envelope), "sender", envelope)
+        else:
+            self._decide(say.TOO_MUCH_AT_ONCE, "sender")
+
+    def _judge_data(self, envelope: Envelope | None) -> None:
+        declared = envelope.declared_size if envelope is not None else 0
+        admitted = self._entrance.burden.admits(declared)
+        self._decide(say.GO_AHEAD if admitted else say.TOO_MUCH_AT_ONCE, "data", envelope)
 
     def _judge_recipient(self, recipient: Recipient) -> None:
         assert self._core is not None
@@ -151,13 +160,15 @@ class SmtpSession(Visit):
 
     def _go_on_reading(self) -> None:
         """The disk has caught up with the sender."""
+        if self._transaction is not None:
+            self._transaction.share.weigh(self._transaction.draft)
         if self._core is not None and not self._core.owes:
             self.resume()
             self.set_deadline(self._entrance.settings.data_timeout)
 
     def _forget(self) -> None:
         if self._transaction is not None:
-            self._transaction.draft.discard()
+            self._transaction.discard()
             self._transaction = None
             self.resume()
             if self._entrance.gates:
@@ -171,9 +182,11 @@ class SmtpSession(Visit):
         assert core is not None
         assert core.envelope is not None
         assert transaction is not None
+        transaction.ended()
         scan = scan_headers(transaction.draft.opening(HEADER_LIMIT))
         if self._recording is not None:
             self._recording.header(scan)
+        core.envelope.tls_optional = scan.tls_optional and not core.envelope.requiretls  # RFC 8689 §4.1
         refusal = transaction.judge_message(scan, core.envelope)
         if refusal is not None:
             self._refuse_message(refusal)
@@ -221,6 +234,8 @@ class SmtpSession(Visit):
         recording = self._recording
         assert recording is not None
         self._committing = False
+        assert self._transaction is not None
+        self._transaction.share.drop()
         if error is None:
             local, away = len(intake.deposits), len(intake.recipients)
             recording.note(
@@ -251,6 +266,14 @@ class SmtpSession(Visit):
             self._broke(fault)
 
     # --- signing in ---
+
+    def _begin_sign_in(self, event: events.SignIn) -> None:
+        bridge, credentials = self._entrance.bridge, event.credentials
+        if bridge is None:
+            self._begin(self._sign_in(event))
+            return
+        assert self._core is not None
+        self._core.answer(bridge.judge_sign_in(self._client, credentials.username, credentials.password))
 
     async def _sign_in(self, event: events.SignIn) -> None:
         assert self._recording is not None

@@ -19,6 +19,8 @@ from glasspost.inbound.transaction import Transaction
 from glasspost.mail import reply as say
 from glasspost.mail.reply import Reply
 from glasspost.net.connection import Connection
+from glasspost.net.shown import shown_words
+from glasspost.protocol.smtp_leniency import Leniency
 from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.protocol.smtp_table import State
 from glasspost.storage.transcripts import Recording
@@ -63,9 +65,12 @@ class Visit(Connection):
         if self.proxy:
             recording.note(f"by way of the proxy {self.proxy}")
         tls = self.tls
-        core = self._core = SmtpServer(entrance.settings.offer_to(ip), recording, recording.id, tls=tls is not None)
+        core = self._core = SmtpServer(
+            entrance.settings.offer_to(ip), recording, recording.id, tls=tls is not None, note=recording.note
+        )
         if tls is not None:
-            recording.note(f"TLS from the start: {tls_words(tls)}")
+            recording.note(f"TLS from the start: {shown_words(tls)}")
+            self._note_old_tls(tls)
         refusal = entrance.limits.admit(ip)
         self._admitted = refusal is None
         entrance.sessions.add(self)
@@ -81,6 +86,8 @@ class Visit(Connection):
         client.tls, client.hostname = tls_words(tls), entrance.settings.offer.hostname
         client.listener = f"{local[0]}:{local[1]}"
         client.unread = self._unread
+        if entrance.bridge is not None:
+            entrance.bridge.arrive(client)
         found = entrance.gates.ask("connected", client)
         if found is None or isinstance(found, Reply):
             self._greet(found)
@@ -147,7 +154,7 @@ class Visit(Connection):
         if self._task is not None:
             self._task.cancel()
         if self._transaction is not None and not self._committing:
-            self._transaction.draft.discard()  # a commit that is under way keeps what it accepts
+            self._transaction.discard()  # a commit that is under way keeps what it accepts
         if entrance.gates:
             entrance.gates.tell("left", self._client)
         if self._recording is not None:
@@ -160,6 +167,10 @@ class Visit(Connection):
             self.set_deadline(self._entrance.settings.command_timeout)
             return
         self._end = "timed out in the middle of a message" if core.in_message else "timed out"
+        if core.in_message and core.seems_ended:
+            self._client.note("it ended its message with LF in place of CR LF, which is no end, and waited")
+            self._leave(say.WRONG_END)
+            return
         self._leave(say.TOO_SLOW)
 
     def stop(self) -> None:
@@ -230,6 +241,11 @@ class Visit(Connection):
         self._begin(self._secure(context))
         return False
 
+    def _note_old_tls(self, tls: ssl.SSLObject | None) -> None:
+        """TLS that RFC 8996 has retired: only a listener for devices speaks it."""
+        if tls is not None and self._recording is not None and tls.version() in ("TLSv1", "TLSv1.1"):
+            self._recording.note(f"repaired: {Leniency.OLD_TLS}: {tls.version()}")
+
     async def _secure(self, context: ssl.SSLContext) -> None:
         assert self._recording is not None
         try:
@@ -242,7 +258,11 @@ class Visit(Connection):
         core = self._core
         if core is None:
             return
-        self._recording.note(f"TLS: {tls_words(self.tls)}")
+        assert self.tls is not None
+        self._recording.note(f"TLS: {shown_words(self.tls)}")
+        self._note_old_tls(self.tls)
+        if self._entrance.bridge is not None:
+            self._entrance.bridge.arrive(self._client)  # credentials from before are forgotten
         self._client.account, self._client.hello, self._client.tls = None, "", tls_words(self.tls)
         self._forget()
         core.secured()

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from glasspost.mail import dsn_text
 from glasspost.mail.address import Address, a_label
-from glasspost.mail.dsn_fields import Kind, ReportedRecipient, delivery_status, fold, printable, remote_name
+from glasspost.mail.dsn_fields import Kind, ReportedRecipient, delivery_status, fold, one_line, printable, remote_name
 from glasspost.mail.message import date_text, header_values
 
 __all__ = ["Kind", "ReportedRecipient", "compose_report"]
@@ -123,7 +123,7 @@ def _report_header(
 ) -> list[str]:
     lines = [
         fold("From", f"Mail Delivery System <MAILER-DAEMON@{host}>"),
-        f"To: {printable(str(reverse_path))}",
+        one_line("To", printable(str(reverse_path))),
         fold("Subject", _header_words(dsn_text.report_subject(kind, recipients), utf8)),
         f"Date: {date_text(when)}",
         f"Message-ID: <{_word(report_id)}@{host}>",

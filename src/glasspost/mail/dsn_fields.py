@@ -49,6 +49,7 @@ _STATUS_OF_CODE = {
 _CLASS_OF_KIND = {"failed": "5", "delayed": "4", "delivered": "2", "relayed": "2", "expanded": "2"}
 _CLASSES_OF_KIND = {"failed": "45", "delayed": "4", "delivered": "2", "relayed": "2", "expanded": "2"}
 
+_LINE_LIMIT = 998  # octets without CRLF, RFC 5322 §2.1.1
 DIAGNOSTIC_LIMIT = 2000  # characters of a reply that a report repeats; the conversation has all of it
 
 
@@ -110,13 +111,14 @@ def _recipient_fields(kind: Kind, recipient: ReportedRecipient, queue_id: str, u
     finding = said(outcome.reply) if utf8 else ascii_only(said(outcome.reply))
     fields = []
     if recipient.orcpt:
-        fields.append(f"Original-Recipient: {_original_recipient(recipient.orcpt, utf8)}")
-    fields.append(f"Final-Recipient: {_final_recipient(recipient.address, utf8)}")
+        fields.append(one_line("Original-Recipient", _original_recipient(recipient.orcpt, utf8)))
+    fields.append(one_line("Final-Recipient", _final_recipient(recipient.address, utf8)))
     fields.append(f"Action: {kind}")
     fields.append(f"Status: {status_of(kind, outcome.reply)}")
     if outcome.remote_mta:
         name = remote_name(outcome.remote_mta)
-        fields.append(fold("Remote-MTA", f"x-unix; {name}" if name.startswith("/") else f"dns; {name}"))
+        kind_of_name = "x-unix" if name.startswith("/") else "dns"
+        fields.append(fold("Remote-MTA", f"{kind_of_name}; {name if utf8 else ascii_only(name)}"))
     # A Diagnostic-Code is what a server said. Our own finding must not look as if the other side had said it.
     troubled = kind in ("failed", "delayed")
     if troubled and outcome.said_by_remote:
@@ -189,6 +191,13 @@ def fold(name: str, value: str, width: int = 78) -> str:
             else:
                 lines.append(f" {piece}")
     return "\r\n".join(lines)
+
+
+def one_line(name: str, value: str) -> str:
+    """A header field whose value is not to be folded: an address, whose blanks may be quoted ones. One that no line
+    can hold (998 octets, RFC 5322 §2.1.1) is folded and cut all the same."""
+    line = f"{name}: {value}"
+    return line if len(line.encode(errors="replace")) <= _LINE_LIMIT else fold(name, value)
 
 
 def _pieces(word: str) -> list[str]:

@@ -14,26 +14,28 @@ import socket
 import ssl
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
 
 import structlog
 
 from glasspost.clock import Clock, SystemClock
-from glasspost.errors import Busy, StoreBroken
+from glasspost.errors import StoreBroken, StoreFull
+from glasspost.inbound.bridge import Bridge
 from glasspost.inbound.entrance import Entrance
-from glasspost.inbound.limits import ConnectionLimits
+from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.inbound.visit import Visit
-from glasspost.net.accepting import ProxiedServer
 from glasspost.net.addresses import OwnAddresses
 from glasspost.net.connection import Connection
 from glasspost.net.dialer import dial
 from glasspost.net.dns import Resolver
-from glasspost.net.listening import HandedIn, Inheritance, open_listener, place_name
-from glasspost.net.tls import opportunistic_context, self_signed, server_context, verifying_context
-from glasspost.node import reload, wiring
+from glasspost.net.listening import HandedIn, Inheritance, place_name
+from glasspost.net.tls import ClientContexts
+from glasspost.node import device_wiring, reload, wiring
+from glasspost.node.certificates import Certificates
 from glasspost.node.control import Answer, Control
+from glasspost.node.doors import Door, bind, open_server, shown_tls
 from glasspost.node.permissions import check_folder
 from glasspost.node.privileges import Privileges
 from glasspost.node.settings import Config, Listener
@@ -48,6 +50,7 @@ from glasspost.storage.accounts import Directory
 from glasspost.storage.database import Database
 from glasspost.storage.folder import Folder
 from glasspost.storage.mailboxes import Mailboxes
+from glasspost.storage.readers import grant
 from glasspost.storage.spool import Spool
 from glasspost.storage.transcripts import Recording, Transcripts
 
@@ -55,17 +58,6 @@ LAST_WORD = 0.5  # seconds for QUIT to a next hop when the time for everything e
 NO_HURRY = 5.0  # seconds that conversations have before a node that is replaced asks them to leave
 
 log = structlog.get_logger("node")
-
-
-@dataclass(slots=True)
-class Door:
-    """An open listener."""
-
-    role: str
-    address: str
-    port: int
-    server: asyncio.Server | ProxiedServer
-    tls: str = "none"
 
 
 class Node:
@@ -81,6 +73,7 @@ class Node:
         self.doors: list[Door] = []
         self.life = secrets.token_hex(8)  # tells this start of the node from the next
         self.broken: asyncio.Event = asyncio.Event()  # set when the store can no longer be trusted
+        self._shown: list[ssl.SSLContext | None] = []  # the TLS context of each door
         self._bound: list[socket.socket] = []  # one for each door; they stay open when its server is closed
         self.entrances: list[tuple[Listener, Entrance]] = []
         self._own = OwnAddresses()
@@ -99,19 +92,21 @@ class Node:
             check_folder(self.folder)
             self.folder.lock()
         try:
-            self._bind()
+            self._bound = bind(self.config, self._inheritance)
             router = self.new_router(self.config)  # reads password files
-            own_certificate = self.config.tls.certificate is None  # made in the data folder, which is the user's
-            context = None if own_certificate else self._tls_context()
+            with rights.as_user() if self.config.tls.certificate is None else nullcontext():
+                # Where none is configured it is made in the data folder, which is the user's.
+                self.certificates = Certificates(self.config, self.folder.path)
+                self._shown = shown_tls(self.config, self.folder.path, self.certificates.context)
+            bridges = [device_wiring.bridge(self.config, listener) for listener in self.config.listener]
             rights.give_up()
-            context = self._tls_context() if own_certificate else context
             if os.geteuid() == 0:
                 log.warning(
                     "running as root: name a user in node.user, which the node becomes when its ports are bound"
                 )
             self._open_store(loop)
             self._open_rooms(router)
-            await self._open_doors(loop, context)
+            await self._open_doors(loop, bridges)
             await self.control.open(self.folder.path)
             self.folder.announce((door.role, door.address, door.port, door.tls) for door in self.doors)
         except BaseException:
@@ -121,6 +116,7 @@ class Node:
             self.folder.unlock()
             raise
         self.scheduler.start()
+        self.certificates.watch(loop)
         log.info("started", data=str(self.folder.path), doors=[f"{d.role} {d.address}:{d.port}" for d in self.doors])
 
     async def stop(self, *, keep_sockets: bool = False) -> None:
@@ -132,6 +128,7 @@ class Node:
         """
         end = asyncio.get_running_loop().time() + self.config.node.drain
         await self.control.close()
+        self.certificates.close()
         self._close_doors(for_good=not keep_sockets)
         if keep_sockets:
             await self._wait_until_nobody_is_here(min(end, asyncio.get_running_loop().time() + NO_HURRY))
@@ -154,6 +151,7 @@ class Node:
         ConfigurationError where the new configuration cannot be used; nothing has changed then."""
         changes = reload.compare(self.config, new)
         reload.put_in(self, changes.config)
+        self.certificates.look()
         self.config = changes.config
         log.info("reloaded", taken=list(changes.live), waiting_for_a_restart=list(changes.waiting))
         return {"taken": list(changes.live), "waiting": list(changes.waiting)}
@@ -171,24 +169,38 @@ class Node:
             enabled=config.transcripts.enabled,
             keep_seconds=config.transcripts.keep,
             max_octets=config.transcripts.max_size,
+            pseudonyms=wiring.pseudonyms(config, self.folder),
+            subjects=config.transcripts.subjects == "keep",
         )
+        if config.transcripts.enabled:
+            grant(self.folder, config.transcripts.readers)
         self.spool = Spool(self.database, config.node.hostname, config.relay.lease)
         self.spool.recover(self.clock.now())
+        self._give_back()
         self.mailboxes = Mailboxes(self.database)
         self.database.start(loop)
         self.transcripts.start(loop)
+
+    def _give_back(self) -> None:
+        """What a deep queue or full mailboxes once took of the disk, and nobody needs any more."""
+        try:
+            given = self.database.shrink()
+        except StoreFull:  # writing it anew takes room, too
+            return
+        if given:
+            log.info("the spool has shrunk", megabytes=round(given / 1e6))
 
     def _open_rooms(self, router: Router) -> None:
         """Policy on the way in, scheduler and couriers on the way out."""
         config = self.config
         self.policy = Policy(wiring.policy_settings(config), self.directory, self.mailboxes)
         self.limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
+        self._burden = Burden(config.smtp.max_memory)
         self.remote = RemoteCourier(
             wiring.remote_settings(config),
             dial=dial,
             open_recording=lambda local, peer: self.transcripts.open("smtp-out", local, peer),
-            opportunistic=opportunistic_context(),
-            verifying=verifying_context(one.ca_file for one in config.smarthost if one.ca_file is not None),
+            contexts=self.new_contexts(config),
             clock=self.clock,
         )
         self.scheduler = Scheduler(
@@ -202,6 +214,7 @@ class Node:
             schedule=wiring.schedule(config),
             reports=self.new_reports(config),
             clock=self.clock,
+            tell=self.transcripts.tell,
         )
 
     def new_router(self, config: Config) -> Router:
@@ -216,59 +229,34 @@ class Node:
     def new_reports(self, config: Config) -> Reports:
         return Reports(wiring.report_settings(config), self.spool, self.directory, self.clock)
 
-    def _tls_context(self) -> ssl.SSLContext | None:
-        """What the listeners show; None where no listener has TLS."""
-        if all(listener.tls == "none" for listener in self.config.listener):
-            return None
-        tls = self.config.tls
-        if tls.certificate is not None and tls.key is not None:
-            return server_context(tls.certificate, tls.key, tls.minimum)
-        certificate, key = self_signed(self.folder.path, self.config.node.hostname)
-        log.warning("no certificate is configured: a self-signed one is shown, which nobody can verify")
-        return server_context(certificate, key, tls.minimum)
+    def new_contexts(self, config: Config) -> ClientContexts:
+        """Those of all CA files that are named are made now: what cannot be used is known at once."""
+        contexts = ClientContexts()
+        for smarthost in config.smarthost:
+            contexts.verifying(smarthost.ca_file)
+        for destination in config.destination:
+            contexts.verifying(destination.ca_file, any_name=bool(destination.names))
+        return contexts
 
-    def _bind(self) -> None:
-        """A listening socket for each listener: the one that was handed in for it, or a new one."""
-        for listener in self.config.listener:
-            place = (listener.role, listener.address, listener.port)
-            try:
-                listening = self._inheritance.take(listener.socket, *place) or open_listener(
-                    listener.address, listener.port, listener.backlog
-                )
-            except OSError as error:
-                where = f"{listener.address} port {listener.port}"
-                raise Busy(f"{where} cannot be opened for {listener.role}: {error.strerror or error}") from None
-            self._bound.append(listening)
-        spare = self._inheritance.close()
-        if spare:
-            log.warning("sockets were handed in that no listener asks for", sockets=spare)
-
-    async def _open_doors(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None) -> None:
-        for listener, listening in zip(self.config.listener, self._bound, strict=True):
-            factory: Callable[[], Connection]
+    async def _open_doors(self, loop: asyncio.AbstractEventLoop, bridges: list[Bridge | None]) -> None:
+        doors = zip(self.config.listener, self._bound, self._shown, bridges, strict=True)
+        for listener, listening, shown, bridge in doors:
+            starttls = shown if listener.tls == "starttls" else None
             if listener.role == "pop3":
-                factory = self._pop3_factory(loop, context if listener.tls == "starttls" else None)
+                factory = self._pop3_factory(loop, starttls)
             else:
-                factory = self._smtp_factory(loop, listener, context if listener.tls == "starttls" else None)
-            implicit = context if listener.tls == "implicit" else None
-            server: asyncio.Server | ProxiedServer
-            if listener.proxy_networks:
-                server = ProxiedServer(listening.dup(), factory, listener.proxy_networks, implicit)
-            else:
-                server = await loop.create_server(
-                    factory,
-                    sock=listening.dup(),  # the server closes what it is given
-                    backlog=listener.backlog,
-                    ssl=implicit,
-                    ssl_handshake_timeout=30 if implicit else None,
-                    ssl_shutdown_timeout=3 if implicit else None,
-                )
+                factory = self._smtp_factory(loop, listener, starttls, bridge)
+            server = await open_server(listener, listening, factory, shown)
             address, port = listening.getsockname()[:2]
             self._own.add(address, port)
             self.doors.append(Door(listener.role, address, port, server, listener.tls))
 
     def _smtp_factory(
-        self, loop: asyncio.AbstractEventLoop, listener: Listener, context: ssl.SSLContext | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listener: Listener,
+        context: ssl.SSLContext | None,
+        bridge: Bridge | None,
     ) -> Callable[[], Connection]:
         entrance = Entrance(
             settings=wiring.inbound_settings(self.config, listener),
@@ -282,6 +270,8 @@ class Node:
             may_claim=self.scheduler.may_claim,
             tls_context=context,
             sessions=self._smtp_sessions,
+            bridge=bridge,
+            burden=self._burden,
         )
         self.entrances.append((listener, entrance))
         if listener.tls != "implicit":

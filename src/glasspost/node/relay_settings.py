@@ -184,8 +184,10 @@ class Smarthost(Section):
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         has_password = bool(self.password.get_secret_value()) or self.password_file is not None
-        if bool(self.host) is (self.socket is not None):
-            yield "host", "Name either a host or a socket, not both, and not neither."
+        if not self.host and self.socket is None:
+            yield "host", "Must be given, or socket."
+        if self.host and self.socket is not None:
+            yield "socket", "Is given beside host: name one of them."
         if self.protocol == "lmtp" and self.port == 25:
             yield "port", "LMTP is never spoken on port 25 (RFC 2033 §5)."
         if self.socket is not None and self.tls != "none":

@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from glasspost.net.tls import verifying_context
 from glasspost.node import wiring
 from glasspost.node.catalogue import SECTIONS, SETTINGS
 from glasspost.node.settings import Config
@@ -27,12 +26,12 @@ LIVE = frozenset(
     (
         "node.drain", "node.log_level",
         "smtp", "submission", "pop3",
-        "relay", "relay.timeouts", "smarthost", "dns",
+        "relay", "relay.timeouts", "smarthost", "destination", "dns",
         "mailboxes", "reports", "explain",
     )
 )  # fmt: skip
 # Within those, what does not.
-FIXED = frozenset(("relay.lease", "relay.window", "relay.paused"))
+FIXED = frozenset(("smtp.max_memory", "relay.lease", "relay.window", "relay.paused"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +48,14 @@ def put_in(node: Node, config: Config) -> None:
     """Bring a configuration, of which only what is live differs, to the rooms of a node. Whatever can fail (password
     files, authorities) is made first: where it raises ConfigurationError, nothing has changed."""
     router = node.new_router(config)
-    verifying = verifying_context(one.ca_file for one in config.smarthost if one.ca_file is not None)
+    contexts = node.new_contexts(config)
     smtp = config.smtp
     node.policy.settings = wiring.policy_settings(config)
     node.limits.change(smtp.max_connections, smtp.max_connections_per_address)
     for listener, entrance in node.entrances:
         entrance.settings = wiring.inbound_settings(config, listener)
     node.pop3_settings = wiring.pop3_settings(config)
-    node.remote.adopt(wiring.remote_settings(config), verifying)
+    node.remote.adopt(wiring.remote_settings(config), contexts)
     scheduler = node.scheduler
     scheduler.ways.turn_to(router)
     scheduler.settings = wiring.scheduler_settings(config)

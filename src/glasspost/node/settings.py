@@ -16,7 +16,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from glasspost.node.device_settings import Bridge, Device, quarrels
 from glasspost.node.relay_settings import Dns, Relay, Smarthost
+from glasspost.node.tls_settings import Certificate, Destination
 from glasspost.node.values import (
     DAY,
     GB,
@@ -103,10 +105,11 @@ class Listener(Section):
     """A port to listen on; write one [[listener]] for each. Without any: mx on 2525, submission on 2587 and pop3
     on 2110, all on 127.0.0.1 with STARTTLS. With at least one, only those that are written."""
 
-    role: Literal["mx", "submission", "lmtp", "pop3"] = Field(
+    role: Literal["mx", "submission", "lmtp", "pop3", "device"] = Field(
         description='Who comes here: "mx" takes mail from other servers for local domains, "submission" '
         'takes mail from signed-in users for anywhere (RFC 6409), "lmtp" takes mail for mailboxes of this server from '
-        'a server in front of it (RFC 2033), "pop3" lets owners fetch their mail (RFC 1939).'
+        'a server in front of it (RFC 2033), "pop3" lets owners fetch their mail (RFC 1939), "device" takes mail from '
+        "devices that cannot do today's rules ([bridge], [[device]])."
     )
     address: Ip = Field(
         default="127.0.0.1",
@@ -142,6 +145,11 @@ class Tls(Section):
     key: File = Field(default=None, description="File with the private key of the certificate, PEM, no passphrase.")
     minimum: Literal["1.2", "1.3"] = Field(
         default="1.2", description="The oldest TLS version spoken as a server (RFC 8996 retires 1.0 and 1.1)."
+    )
+    reload: Duration = Field(
+        default=MINUTE,
+        description="How often the files of certificates are looked at: renewed ones are shown without a restart. 0 is "
+        "never.",
     )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
@@ -212,6 +220,13 @@ class Smtp(Section):
     max_connections_per_address: Count = Field(
         default=100, description="Connections at one time from one address; 0 is no limit."
     )
+    max_memory: Size = Field(
+        default=64 * MB,
+        ge=MB,
+        description="How much of the messages that are coming in may be in memory at one time, over all connections. "
+        "From there on only messages may begin that say they are small (SIZE up to 64 KB), the others are asked to "
+        "come later (452); beyond two to three times as much one that is under way is refused at its end (452).",
+    )
     smtputf8: Flag = Field(default=True, description="Offer SMTPUTF8: addresses and headers in UTF-8 (RFC 6531).")
     relay_domains: tuple[Name, ...] = Field(
         default=(),
@@ -267,6 +282,21 @@ class Transcripts(Section):
     enabled: Flag = Field(default=True, description="Record conversations.")
     keep: Duration = Field(default=30 * DAY, description="How long a conversation is kept; 0 is for ever.")
     max_size: Size = Field(default=1 * GB, description="All of them together; the oldest go first. 0 is no limit.")
+    addresses: Literal["keep", "mask"] = Field(
+        default="keep",
+        description='Mail addresses on record: "keep" them, or "mask" what stands before the @ with a pseudonym. Who '
+        "has the key in the data folder can still ask `why` by address (docs/talks.md).",
+    )
+    subjects: Literal["keep", "mask"] = Field(
+        default="keep",
+        description='Subjects of messages on record: "keep" them, or "mask" them: they are then not stored, and `why` '
+        "does not find a message by its subject.",
+    )
+    readers: Text = Field(
+        default="",
+        description="The Unix group that may read the record, and nothing else of the data folder. Empty: only the "
+        "node's own user.",
+    )
 
 
 class Mailboxes(Section):
@@ -316,11 +346,15 @@ class Config(Section):
         Listener(role="pop3", port=2110),
     )
     tls: Tls = Tls()
+    certificate: tuple[Certificate, ...] = ()
     smtp: Smtp = Smtp()
     submission: Submission = Submission()
     pop3: Pop3 = Pop3()
     relay: Relay = Relay()
     smarthost: tuple[Smarthost, ...] = ()
+    destination: tuple[Destination, ...] = ()
+    bridge: Bridge = Bridge()
+    device: tuple[Device, ...] = ()
     dns: Dns = Dns()
     transcripts: Transcripts = Transcripts()
     mailboxes: Mailboxes = Mailboxes()
@@ -334,14 +368,23 @@ class Config(Section):
             if listener.port and place in ports:
                 yield f"listener.{number}.port", f"Another listener has {place[0]} port {place[1]} already."
             ports.add(place)
-        domains: set[str] = set()
-        for number, smarthost in enumerate(self.smarthost):
-            if smarthost.domain in domains:
-                yield f"smarthost.{number}.domain", f'Another smarthost is for "{smarthost.domain}" already.'
-            domains.add(smarthost.domain)
+        yield from _twice("smarthost", [one.domain for one in self.smarthost])
+        yield from _twice("destination", [one.domain for one in self.destination])
+        if self.certificate and self.tls.certificate is None:
+            yield "certificate.0.certificate", "The first certificate belongs into [tls]: tls.certificate and tls.key."
+        roles = [listener.role for listener in self.listener]
+        if "device" in roles and not self.device:
+            yield f"listener.{roles.index('device')}.role", "Has nobody to listen to: write a [[device]]."
+        yield from quarrels(self.device)
 
     def with_data(self, folder: Path | None) -> Config:
         """The same configuration with another data folder, as `--data` asks; unchanged for None."""
         if folder is None:
             return self
         return self.model_copy(update={"node": self.node.model_copy(update={"data": folder})})
+
+
+def _twice(section: str, domains: list[str]) -> Iterator[tuple[str, str]]:
+    for number, domain in enumerate(domains):
+        if domain in domains[:number]:
+            yield f"{section}.{number}.domain", f'Another {section} is for "{domain}" already.'

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from glasspost.inbound.entrance import InboundSettings
 from glasspost.inbound.policy import PolicySettings
+from glasspost.node.device_wiring import for_devices
 from glasspost.node.settings import Config, Listener
 from glasspost.outbound.connections import ReuseSettings
 from glasspost.outbound.conversation import ConversationSettings, Timeouts
 from glasspost.outbound.remote import RemoteSettings
 from glasspost.outbound.reports import ReportSettings
 from glasspost.outbound.retry import Schedule
-from glasspost.outbound.routes import RoutingSettings, Smarthost
+from glasspost.outbound.routes import Destination, RoutingSettings, Smarthost
 from glasspost.outbound.scheduler import SchedulerSettings
 from glasspost.protocol.pop3_events import Pop3Settings
 from glasspost.protocol.smtp_client_events import SmtpClientSettings
 from glasspost.protocol.smtp_offer import ServerSettings
+from glasspost.storage.folder import Folder
+from glasspost.storage.masking import Pseudonyms, read_or_make_key
 
 
 def policy_settings(config: Config) -> PolicySettings:
@@ -34,7 +37,7 @@ def policy_settings(config: Config) -> PolicySettings:
 
 
 def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
-    """What a listener of role mx, submission or lmtp is like. Only submission signs people in."""
+    """What a listener of role mx, submission, lmtp or device is like. Only submission signs people in."""
     smtp = config.smtp
     submission = listener.role == "submission"
     cleartext = config.submission.cleartext_auth
@@ -52,7 +55,7 @@ def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
         cleartext_auth=submission and cleartext == "always",
         lmtp=listener.role == "lmtp",
     )
-    return InboundSettings(
+    settings = InboundSettings(
         role=listener.role,
         offer=offer,
         greeting_timeout=smtp.greeting_timeout,
@@ -61,6 +64,7 @@ def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
         max_received=smtp.max_received,
         cleartext_auth=cleartext,
     )
+    return for_devices(config, settings)
 
 
 def pop3_settings(config: Config) -> Pop3Settings:
@@ -83,6 +87,7 @@ def routing_settings(config: Config) -> RoutingSettings:
             one.implicit_tls,
             one.username,
             one.secret(),
+            one.ca_file,
             one.protocol,
             "" if one.socket is None else str(one.socket.absolute()),
         )
@@ -92,6 +97,7 @@ def routing_settings(config: Config) -> RoutingSettings:
     return RoutingSettings(
         hostname=config.node.hostname,
         smarthosts=smarthosts,
+        destinations={one.domain: Destination(one.tls, one.names, one.ca_file) for one in config.destination},
         mx_port=relay.mx_port,
         tls=relay.tls,
         ipv4=relay.ipv4,
@@ -132,6 +138,13 @@ def schedule(config: Config) -> Schedule:
 def scheduler_settings(config: Config) -> SchedulerSettings:
     relay = config.relay
     return SchedulerSettings(relay.paused, relay.concurrency, relay.max_connections, relay.window)
+
+
+def pseudonyms(config: Config, folder: Folder) -> Pseudonyms | None:
+    """What addresses are called on record; None where they are kept. Raises StoreError."""
+    if not config.transcripts.enabled or config.transcripts.addresses == "keep":
+        return None
+    return Pseudonyms(read_or_make_key(folder.transcripts_key))
 
 
 def report_settings(config: Config) -> ReportSettings:

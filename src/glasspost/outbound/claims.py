@@ -37,10 +37,8 @@ class Claims:
         take: Callable[[Iterable[Queued]], None],
         run: Callable[[Coroutine[Any, Any, None]], None],
         looked: Callable[[float], None],
-        changed: Callable[[], None],
     ) -> None:
-        """`take` is given what was claimed, `run` runs a coroutine as a task; `looked` is called now and then,
-        `changed` when somebody else has changed the queue."""
+        """`take` is given what was claimed, `run` runs a coroutine as a task; `looked` is called now and then."""
         self.in_hand: dict[int, Queued] = {}
         self.claiming = False
         self._spool = spool
@@ -49,7 +47,6 @@ class Claims:
         self._take = take
         self._run = run
         self._looked = looked
-        self._changed = changed
         self._running = False
         self._alarm: Alarm | None = None
         self._round: Alarm | None = None
@@ -101,6 +98,19 @@ class Claims:
         message.in_hand -= 1
         if message.in_hand == 0:
             self._spool.let_go(message)
+
+    def has_room(self, wanted: int) -> bool:
+        """Whether a good part of so many would find room."""
+        return self._window - len(self.in_hand) >= max(1, min(wanted, self._window) // 4)
+
+    async def stranded(self, lane: str, limit: int) -> list[Queued] | None:
+        """Claim what waits for a destination to come back, whenever it was to be tried. None where there is no room."""
+        room = min(limit, self._window - len(self.in_hand))
+        if not self._running or room <= 0:
+            return None
+        if not self._spool.has_stranded(lane):
+            return []
+        return await self._spool.claim_stranded(lane, self._clock.now(), room)
 
     # --- claiming what falls due ------------------------------------------------------------------------------
 
@@ -155,7 +165,6 @@ class Claims:
             known, self._data_version = self._data_version, version
             if known not in (0, version):
                 await self._find_withdrawn()
-                self._changed()
                 self.wake()
             now = self._clock.now()
             if not 0 <= now - self._renewed <= self._spool.lease / 3:

@@ -11,6 +11,7 @@ import structlog
 
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import Outcome, Verdict
+from glasspost.outbound.lanes import Ending
 from glasspost.outbound.reports import Result, report_wanted
 from glasspost.outbound.retry import Schedule, period
 from glasspost.storage.spooled import Queued, Settlement
@@ -21,12 +22,10 @@ log = structlog.get_logger("scheduler")
 
 
 def decide(
-    schedule: Schedule, queued: Queued, outcome: Outcome, *, attempted: float, rest: float, now: float
+    schedule: Schedule, queued: Queued, outcome: Outcome, ending: Ending, now: float
 ) -> tuple[Settlement, Result]:
-    """What is recorded for one recipient, and what is told.
-
-    `attempted`: when the attempt began; 0 where none was made because the destination rests, until `rest`.
-    """
+    """What is recorded for one recipient of an ending, and what is told."""
+    attempted = ending.attempted
     if outcome.verdict is Verdict.DEFERRED and queued.wish == "bounce":
         outcome = Outcome(Verdict.FAILED, say.BOUNCED_BY_OPERATOR)  # wished while the attempt was under way
     result = Result(queued, outcome, report_wanted(queued, outcome), attempted)
@@ -39,12 +38,13 @@ def decide(
     settlement.reply = str(outcome.reply)[:REPLY_KEPT]
     if schedule.expired(now, arrived):
         limit = period(schedule.expire)
-        log.info("given up", queue_id=queued.message.queue_id, recipient=str(queued.address), after=limit)
+        log.info("given up", queue_id=queued.message.queue_id, after=limit)
         result.kind = "failed" if queued.notify.wants_failure else None
         return settlement, result
     last = schedule.last_attempt_by(arrived)
-    due = max(rest, schedule.next_attempt(now, queued.attempts + 1))
+    due = ending.turn or schedule.next_attempt(now, queued.attempts + 1)
     settlement.due = min(due, max(now, last))
+    settlement.stranded = ending.lane if unreachable(outcome) else ""
     settlement.host = outcome.remote_mta
     settlement.conversation = outcome.conversation
     if queued.notify.wants_delay and schedule.should_tell(now, arrived, queued.delay_told):

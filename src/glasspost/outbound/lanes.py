@@ -1,7 +1,8 @@
 """Lanes: the work in hand, sorted by where it goes next.
 
-Lives here: one lane for each route, its jobs in order, how many may be under way, and its rest after a failure that
-concerns the destination and not the message; and what comes together and must stay together on its way there.
+Lives here: one lane for each route, its jobs in order, how many may be under way, its rest after a failure that
+concerns the destination and not the message, and its careful return from it; and what comes together and must stay
+together on its way there.
 Does not live here: making attempts (scheduler.py), the queue on disk (storage/spool.py).
 """
 
@@ -13,10 +14,12 @@ from dataclasses import dataclass, field
 
 from glasspost.mail.envelope import Outcome
 from glasspost.mail.reply import Reply
+from glasspost.outbound.retry import Schedule
 from glasspost.outbound.routes import Route
 from glasspost.storage.spooled import Message, Queued
 
 LOCAL = "local"
+LONGEST_REST = 900.0  # seconds a destination that cannot be reached is left alone at most
 
 
 @dataclass(slots=True)
@@ -29,26 +32,67 @@ class Job:
 
 @dataclass(slots=True)
 class Lane:
-    """What goes to one destination. `route` None is the house itself."""
+    """What goes to one destination. `route` None is the house itself. `width`: how many attempts it may have at a
+    time."""
 
     key: str
     route: Route | None
+    width: int
     jobs: deque[Job] = field(default_factory=deque)
     active: int = 0  # attempts under way
     rest_until: float = 0.0
     rest_reply: Reply | None = None  # why it rests
     setbacks: int = 0  # failures of the destination in a row
+    failed: float = 0.0  # when the last of them was noticed
+    probe: float = 0.0  # the end of a rest for which there is somebody to try first
     queued_up: bool = False  # waiting for one of the node's connections
+    stranded: bool = True  # mail may wait on the disk for its return; of a new lane nobody knows yet
+    fetching: bool = False  # some of that is being fetched
+
+    def rests(self, now: float) -> Reply | None:
+        """Why it is left alone just now; None where it is not."""
+        return self.rest_reply if self.rest_until > now else None
+
+    def fail(self, now: float, schedule: Schedule, reply: Reply) -> None:
+        """It cannot be reached: it rests, longer each time, and is then tried with one attempt at a time."""
+        if self.rest_until > now:
+            return  # several attempts were under way when it fell silent: that is one setback
+        self.setbacks += 1
+        self.rest_until = min(schedule.next_attempt(now, self.setbacks), now + LONGEST_REST)
+        self.rest_reply = reply
+        self.failed = now
+        self.width = 1
+        self.stranded = True
+
+    def answer(self, *, took: bool, most: int) -> bool:
+        """It spoke. With each message that it took, it may have one attempt more at a time, up to `most`: twice as
+        many in each round, so a weak server is not run over by all that waited for it. Whether it may have more now."""
+        self.setbacks = 0
+        self.rest_until = 0.0
+        if not took or self.width >= most:
+            return False
+        self.width += 1
+        return True
+
+    def turn(self, now: float, schedule: Schedule) -> float:
+        """When somebody for it who was not tried, because it rests, is to come again. The first in each rest comes at
+        its end and finds out; the others are fetched once it is back, and wait the longer the longer it is away: who
+        waits costs nothing."""
+        if self.probe != self.rest_until:
+            self.probe = self.rest_until
+            return self.rest_until
+        return max(self.rest_until, schedule.next_attempt(now, self.setbacks))
 
 
 @dataclass(slots=True)
 class Ending:
-    """What became of some recipients of one message, to be settled. `attempted` 0: there was no attempt; `rest`: not
-    again before then."""
+    """What became of some recipients of one message, to be settled. `attempted` 0: there was no attempt; then `turn`
+    is when there will be one. `lane`: where they were going, "" where they had no way."""
 
     message: Message
     attempted: float
-    rest: float = 0.0
+    turn: float = 0.0
+    lane: str = ""
     recipients: list[Queued] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -74,9 +118,10 @@ class Sorting:
 
 
 class Lanes:
-    """All lanes with work or a memory of failure."""
+    """All lanes with work or a memory of failure. `width`: attempts at a time for one that nothing bad is known of."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
+        self._width = width
         self._lanes: dict[str, Lane] = {}
 
     def lane(self, route: Route | None) -> Lane:
@@ -84,18 +129,13 @@ class Lanes:
         key = LOCAL if route is None else route.key
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = Lane(key, route)
+            lane = self._lanes[key] = Lane(key, route, self._width)
         elif route is not None:
             lane.route = route
         return lane
 
     def known(self, key: str) -> Lane | None:
         return self._lanes.get(key)
-
-    def end_rests(self) -> None:
-        """A postmaster has been at the queue: who says "try now" means now, whatever was out of reach before."""
-        for lane in self._lanes.values():
-            lane.rest_until = 0.0
 
     def sweep(self, now: float) -> None:
         """Forget lanes that have neither work nor a rest to remember."""

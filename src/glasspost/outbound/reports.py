@@ -41,6 +41,7 @@ class Result:
     kind: Kind | None = None  # the report it calls for
     attempted: float = 0.0
     retry_until: float | None = None
+    report: str = ""  # the queue id of the report that was made of it
 
 
 def report_wanted(queued: Queued, outcome: Outcome) -> Kind | None:
@@ -79,12 +80,18 @@ class Reports:
         if not by_kind:
             return []
         original = await self._original(message)
-        made = (self._compose(message, kind, group, original) for kind, group in by_kind.items())
-        return [intake for intake in made if intake is not None]
+        intakes = []
+        for kind, group in by_kind.items():
+            intake = self._compose(message, kind, group, original)
+            if intake is not None:
+                intakes.append(intake)
+                for result in group:
+                    result.report = intake.queue_id
+        return intakes
 
     async def _original(self, message: Message) -> bytes:
         """The original, or as much of its beginning as a report may need."""
-        limit = self._settings.full_limit if message.ret != "HDRS" else 0
+        limit = 0 if message.returns_header_only else self._settings.full_limit
         gathered = b""
         async for piece in message.content.chunks():
             gathered += piece
@@ -97,7 +104,7 @@ class Reports:
         assert sender is not None
         now = self._clock.now()
         draft = self._spool.new_draft()
-        whole = message.ret != "HDRS" and len(original) == message.size <= self._settings.full_limit
+        whole = not message.returns_header_only and len(original) == message.size <= self._settings.full_limit
         utf8 = message.smtputf8
         draft.add(
             compose_report(
@@ -117,6 +124,7 @@ class Reports:
         )
         body = BodyType.EIGHT_BIT if draft.eight_bit else BodyType.SEVEN_BIT
         envelope = Envelope(None, body=body, smtputf8=utf8 and (sender.needs_utf8 or draft.eight_bit))
+        envelope.requiretls = message.requiretls  # RFC 8689 §5: a report is protected like what it is about
         intake = Intake(draft, envelope, b"", now, message.conversation, due=now)
         found = self._directory.resolve(sender, separator=self._settings.detail_separator)
         if isinstance(found, Local):

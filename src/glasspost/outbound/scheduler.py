@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,22 +24,24 @@ from glasspost.errors import StoreError
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import Outcome, Verdict
 from glasspost.mail.reply import Reply
+from glasspost.outbound.chronicle import fates_of, reports_told
 from glasspost.outbound.claims import Claims
 from glasspost.outbound.decisions import decide, unreachable
 from glasspost.outbound.lanes import Ending, Job, Lane, Lanes, Sorting
 from glasspost.outbound.local import LocalCourier
 from glasspost.outbound.reports import Reports
 from glasspost.outbound.retry import Schedule
+from glasspost.outbound.returning import Returning
 from glasspost.outbound.routes import Route
 from glasspost.outbound.ways import Guide, Ways
 from glasspost.storage.accounts import Directory
 from glasspost.storage.bodies import ContentGone
+from glasspost.storage.fates import Fate
 from glasspost.storage.mailboxes import Mailboxes
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Intake, Message, Queued, Settlement, deposit_header
 
 SETTLE_AGAIN = 5.0  # seconds until a settlement that could not be stored is tried again
-LONGEST_REST = 900.0  # seconds a destination that cannot be reached is left alone at most
 
 log = structlog.get_logger("scheduler")
 
@@ -61,11 +63,7 @@ class SchedulerSettings:
 
 
 class Scheduler:
-    """Brings the spool's mail on its way. `start` after the spool's recovery, `stop` before the store is closed.
-
-    `settings`, `schedule`, `local` and `reports` may be replaced while it runs, for what begins then; so may the guide
-    of `ways`.
-    """
+    """Brings the spool's mail on its way. `start` after the spool's recovery, `stop` before the store is closed."""
 
     def __init__(
         self,
@@ -80,8 +78,11 @@ class Scheduler:
         schedule: Schedule,
         reports: Reports,
         clock: Clock,
+        tell: Callable[[Sequence[Fate]], None] = lambda fates: None,
     ) -> None:
+        """`tell` hears what became of each recipient, after it was recorded."""
         self.settings = settings
+        self._tell = tell
         self._spool = spool
         self._mailboxes = mailboxes
         self.ways = Ways(router, directory, clock)
@@ -90,7 +91,7 @@ class Scheduler:
         self.schedule = schedule
         self.reports = reports
         self._clock = clock
-        self._lanes = Lanes()
+        self._lanes = Lanes(settings.concurrency)
         self._asking: dict[str, list[Queued]] = {}  # recipients by the domain whose route is being found out
         self._waiting: deque[Lane] = deque()  # lanes with work, but no connection free
         self._active = 0
@@ -98,11 +99,8 @@ class Scheduler:
         self._unsettled = 0
         self._unrecorded: list[Ending] = []  # could not be stored: to be said again
         self._running = False
-        window = settings.window
-        lanes = self._lanes
-        self._claims = Claims(
-            spool, clock, window, take=self._take, run=self._run, looked=lanes.sweep, changed=lanes.end_rests
-        )
+        self._claims = Claims(spool, clock, settings.window, take=self._take, run=self._run, looked=self._lanes.sweep)
+        self._returning = Returning(self._claims, take=self._take, run=self._run)
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -121,8 +119,7 @@ class Scheduler:
         for task in list(self._tasks):
             task.cancel()  # its recipients stay claimed: the next node to come notes them as doubtful
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        unrecorded, self._unrecorded = self._unrecorded, []
-        for ending in unrecorded:
+        for ending in self._unrecorded[:]:
             await self._settle(ending)
         await self._all_told()
         self._put_back([queued for queued in self._claims.in_hand.values() if not queued.begun])
@@ -208,8 +205,8 @@ class Scheduler:
             sorting.end(queued, Outcome(verdict, route), sorting.now)
             return
         lane = self._lanes.lane(route)
-        if queued.wish == "retry":
-            lane.rest_until = 0.0
+        if queued.wish == "retry" and queued.due >= lane.failed:
+            lane.rest_until = 0.0  # who says "now" means now; but not what was tried since, for each of thousands
         job = sorting.jobs.get((queued.message.id, lane.key))
         if job is None and lane.jobs and lane.jobs[-1].message.id == queued.message.id:
             job = lane.jobs[-1]  # its recipients in another domain, which goes the same way, came just before
@@ -238,8 +235,7 @@ class Scheduler:
         """Start as many attempts as the lane and the node allow."""
         if not self._running:
             return
-        limit = self.settings.concurrency
-        while lane.active < min(limit, len(lane.jobs) + lane.active) and lane.jobs:
+        while lane.active < lane.width and lane.jobs:
             if lane.route is not None and self._active >= self.settings.max_active:
                 self._queue_up(lane)
                 return
@@ -264,6 +260,7 @@ class Scheduler:
             while job is not None:
                 await self._attempt(lane, job)
                 go_on = lane.jobs and self._running and (not self._waiting or lane.route is None)
+                go_on = go_on and lane.active <= lane.width
                 job = lane.jobs.popleft() if go_on else None
         finally:
             lane.active -= 1
@@ -290,9 +287,10 @@ class Scheduler:
         for queued in recipients:
             queued.begun = True
         now = self._clock.now()
-        if lane.rest_until > now and lane.rest_reply is not None:
+        if lane.rests(now) and lane.rest_reply is not None:
             outcomes = [Outcome(Verdict.DEFERRED, lane.rest_reply)] * len(recipients)
-            await self._settle(Ending(job.message, 0.0, lane.rest_until, recipients, outcomes))
+            turn = lane.turn(now, self.schedule)
+            await self._settle(Ending(job.message, 0.0, turn, lane.key, recipients, outcomes))
             return
         try:
             if lane.route is None:
@@ -305,20 +303,20 @@ class Scheduler:
             log.exception("an attempt broke", queue_id=job.message.queue_id, lane=lane.key)
             outcomes = [Outcome(Verdict.DEFERRED, say.LOCAL_ERROR.because(repr(error)))] * len(recipients)
         self._learn(lane, outcomes)
-        await self._settle(Ending(job.message, now, 0.0, recipients, outcomes))
+        await self._settle(Ending(job.message, now, 0.0, lane.key, recipients, outcomes))
 
     def _learn(self, lane: Lane, outcomes: Sequence[Outcome]) -> None:
-        """A destination that cannot be reached rests, longer each time; one that spoke does not."""
-        if lane.route is None or not all(unreachable(outcome) for outcome in outcomes):
-            lane.setbacks = 0
-            lane.rest_until = 0.0
+        """A destination that cannot be reached rests; one that takes mail gets what waited for it, too."""
+        if lane.route is None:
             return
-        now = self._clock.now()
-        if lane.rest_until > now:
-            return  # several attempts were under way when it fell silent: that is one setback
-        lane.setbacks += 1
-        lane.rest_until = min(self.schedule.next_attempt(now, lane.setbacks), now + LONGEST_REST)
-        lane.rest_reply = outcomes[0].reply
+        if all(unreachable(outcome) for outcome in outcomes):
+            lane.fail(self._clock.now(), self.schedule, outcomes[0].reply)
+            return
+        took = any(outcome.verdict is not Verdict.DEFERRED for outcome in outcomes)
+        if lane.answer(took=took, most=self.settings.concurrency):
+            self._serve(lane)
+        if took and lane.stranded:
+            self._returning.fetch(lane)
 
     # --- settling ---------------------------------------------------------------------------------------------
 
@@ -327,14 +325,11 @@ class Scheduler:
         now = self._clock.now()
         settlements, results = [], []
         for queued, outcome in zip(ending.recipients, ending.outcomes, strict=True):
-            settlement, result = decide(
-                self.schedule, queued, outcome, attempted=ending.attempted, rest=ending.rest, now=now
-            )
+            settlement, result = decide(self.schedule, queued, outcome, ending, now)
             settlements.append(settlement)
-            if result.kind is not None:
-                results.append(result)
+            results.append(result)
         intakes = []
-        if results:
+        if any(result.kind is not None for result in results):
             try:
                 intakes = await self.reports.compose(ending.message, results)
             except ContentGone:
@@ -343,15 +338,20 @@ class Scheduler:
                 log.exception("no report could be made, trying again", queue_id=ending.message.queue_id)
                 self._settle_later(ending)
                 return
-        self._record(settlements, intakes, ending)
+        fates = fates_of(settlements, results, ending.turn, now)
+        self._record(settlements, intakes, ending, fates + reports_told(intakes, ending.message.queue_id, now))
 
-    def _record(self, settlements: Sequence[Settlement], intakes: Sequence[Intake], ending: Ending | None) -> None:
+    def _record(
+        self, settlements: Sequence[Settlement], intakes: Sequence[Intake], ending: Ending | None, fates: Sequence[Fate]
+    ) -> None:
         self._unsettled += 1
 
         def done(void: Collection[int], error: Exception | None) -> None:
             self._unsettled -= 1
             if error is None:
                 self._recorded(settlements, intakes, void)
+                if len(void) < len(settlements):
+                    self._tell(fates)
                 return
             log.error("not settled", error=str(error), again=ending is not None)
             for intake in intakes:
@@ -377,6 +377,7 @@ class Scheduler:
             self._claims.let_go(queued)
         for intake in intakes:
             self.accepted(intake)
+        self._returning.let_go()
         if moved:
             self._claims.wake()
         else:
@@ -389,12 +390,11 @@ class Scheduler:
 
     def _settle_again(self) -> None:
         if self._running:
-            unrecorded, self._unrecorded = self._unrecorded, []
-            for ending in unrecorded:
-                self._run(self._settle(ending))
+            while self._unrecorded:
+                self._run(self._settle(self._unrecorded.pop(0)))
 
     def _put_back(self, untried: Sequence[Queued]) -> None:
         """Not tried, and not this node's any more: held and removed ones, and what is left when the node stops."""
-        now = self._clock.now()
         if untried:
-            self._record([Settlement(queued, due=now, reply=queued.last_reply) for queued in untried], [], None)
+            due = self._clock.now()
+            self._record([Settlement(queued, due=due, reply=queued.last_reply) for queued in untried], [], None, [])

@@ -54,7 +54,9 @@ _PARAMETER = re.compile(rf"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([\x21-\x3c\x3e-\x7e{_U
 
 _QUOTED_PAIR = re.compile(r"\\(.)")
 
-PATH_LIMIT = 1024  # octets; RFC 5321 §4.5.3.1.3 asks for at least 256
+# Octets of a path, as UTF-8. RFC 5321 §4.5.3.1.3 asks for at least 256; and a header field that names it (Received,
+# Return-Path) must fit into a line of 998 octets.
+PATH_LIMIT = 900
 
 
 def read_path(text: str, *, null: bool) -> tuple[Address | None, str] | Fault:
@@ -89,8 +91,8 @@ def _closing_bracket(text: str) -> int:
 
 @lru_cache(maxsize=1024)
 def _read_mailbox(path: str) -> Address | Fault:
-    if len(path) > PATH_LIMIT:
-        return Fault(f"it is longer than {PATH_LIMIT} characters")
+    if len(path.encode("utf-8", "replace")) > PATH_LIMIT:
+        return Fault(f"it is longer than {PATH_LIMIT} octets")
     match = _PATH.fullmatch(path)
     if match is None:
         if _POSTMASTER.fullmatch(path):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-OPTIONAL = frozenset(
-    ("AUTH", "STARTTLS", "LHLO", "EHLO", "HELO", "BDAT")
-)  # verbs of the table that a listener may not offer
+from glasspost.protocol.smtp_leniency import Leniency
+
+# Verbs of the table that a listener may not offer.
+OPTIONAL = frozenset(("AUTH", "STARTTLS", "LHLO", "EHLO", "HELO", "BDAT"))
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class ServerSettings:
     mechanisms: tuple[str, ...] = ()  # of AUTH; empty: not offered
     cleartext_auth: bool = False
     lmtp: bool = False  # RFC 2033: LHLO instead of EHLO, and a reply for each recipient behind the message
+    lenient: frozenset[Leniency] = frozenset()  # what is forgiven: only a listener for devices forgives anything
 
     def offers(self, verb: str, *, tls: bool) -> bool:
         """Whether a verb of the table is anything to this listener."""
@@ -56,6 +58,8 @@ def keywords(offer: ServerSettings, *, tls: bool) -> str:
     lines.append(f"LIMITS RCPTMAX={offer.max_recipients}{mailmax}")
     if offer.tls_available and not tls:
         lines.append("STARTTLS")
+    if tls:
+        lines.append("REQUIRETLS")  # RFC 8689 §2: it means nothing in the clear
     if offer.mechanisms and (tls or offer.cleartext_auth):
         lines.append(f"AUTH {' '.join(offer.mechanisms)}")
     return "\n".join([*lines, "HELP"])

@@ -15,7 +15,7 @@ write (RFC 2920 §3.2). Which verb may come when is in smtp_table.py, and only t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import BodyType, Envelope
@@ -36,21 +36,34 @@ from glasspost.protocol.smtp_events import (
     StartTls,
 )
 from glasspost.protocol.smtp_incoming import Incoming, Mark
+from glasspost.protocol.smtp_leniency import Leniency
 from glasspost.protocol.smtp_offer import OPTIONAL, ServerSettings, keywords
 from glasspost.protocol.smtp_secrets import public_line
 from glasspost.protocol.smtp_sign_in import Introduction
-from glasspost.protocol.smtp_table import TABLE, State, advice, nearest
+from glasspost.protocol.smtp_table import TABLE, State, advice, nearest, needs_only_a_hello
 from glasspost.protocol.smtp_verbs import HEAR
 
 NOBODY: Mapping[int, Reply] = {}
 
 
-class SmtpServer:
-    """One conversation. `tag` is the conversation's id: it ends every refusal."""
+def _unheard(text: str) -> None:
+    """Notes of a conversation that nobody records."""
 
-    def __init__(self, settings: ServerSettings, tap: Tap, tag: str, *, tls: bool = False) -> None:
+
+class SmtpServer:
+    """One conversation. `tag` is the conversation's id: it ends every refusal. `note` is told of each repair."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        tap: Tap,
+        tag: str,
+        *,
+        tls: bool = False,
+        note: Callable[[str], None] = _unheard,
+    ) -> None:
         limit = max(settings.line_limit, sasl.LINE_LIMIT) if settings.mechanisms else settings.line_limit
-        self.chat = Chat(tap, limit, self._public)
+        self.chat = Chat(tap, limit, self._public, mends=Leniency.LINE_END in settings.lenient)
         self.settings = settings
         self.tag = tag
         self.tls = tls
@@ -67,6 +80,7 @@ class SmtpServer:
         self.introduction = Introduction(settings)
         self._incoming: Incoming | None = None
         self._flowing = False  # octets of a message come next, not a line
+        self._note = note
 
     # --- feed and pull ----------------------------------------------------------------------------------------
 
@@ -91,6 +105,11 @@ class SmtpServer:
     def in_message(self) -> bool:
         """Whether a message's octets are being waited for."""
         return self._flowing or self.state is State.CHUNKS
+
+    @property
+    def seems_ended(self) -> bool:
+        """Whether the client seems to wait for an answer to a message that it ended with LF instead of CR LF."""
+        return self._incoming is not None and self._incoming.seems_ended
 
     def take_output(self) -> bytes:
         return self.chat.take_output()
@@ -157,7 +176,7 @@ class SmtpServer:
         self.signed_in = False
         self.introduction.forget()
         self._forget()
-        self.chat = Chat(self.chat.tap, self.chat.line_limit, self._public)
+        self.chat = Chat(self.chat.tap, self.chat.line_limit, self._public, mends=self.chat.mends)
 
     def close(self, reply: Reply) -> None:
         """Say a last reply and hear nothing more: time-outs, shutdown, too many errors."""
@@ -174,6 +193,9 @@ class SmtpServer:
                 self.state = State.READY
             long = line is LineFault.TOO_LONG
             return self.refuse(say.LINE_TOO_LONG.saying(limit=self.settings.line_limit) if long else say.BARE_NEWLINE)
+        if self.chat.mended:
+            self.chat.mended = False
+            self.repaired(Leniency.LINE_END, "the line did not end with CR LF")
         if self.state is State.SIGNING_IN:
             self.state = State.READY
             return self.go_on_signing_in(self.introduction.response(line))
@@ -182,7 +204,9 @@ class SmtpServer:
         try:
             text = line.decode()
         except UnicodeDecodeError:
-            return self.refuse(say.NOT_TEXT)
+            if not (self.forgives(Leniency.HELLO_NAME) and line[:5].upper() in (b"EHLO ", b"HELO ")):
+                return self.refuse(say.NOT_TEXT)
+            text = line.decode(errors="replace")
         word, _, argument = text.partition(" ")
         verb = word.upper()
         row = TABLE.get(verb)
@@ -192,7 +216,10 @@ class SmtpServer:
             return self._not_here(verb)
         argument = argument.rstrip(" \t")
         if self.state not in row.states and verb != "BDAT":
-            return self._out_of_order(verb)
+            if not (needs_only_a_hello(verb, self.state) and self.forgives(Leniency.NO_HELLO)):
+                return self._out_of_order(verb)
+            self.repaired(Leniency.NO_HELLO, f"{verb} without HELO or EHLO")
+            self.state = State.READY
         event = HEAR[verb](self, argument)
         if event is not None and event.asks:
             self._owed = event
@@ -207,6 +234,14 @@ class SmtpServer:
         if verb == "LHLO":
             return self.unknown(verb)
         return self.refuse(say.LHLO_INSTEAD if verb in ("EHLO", "HELO") else say.NOT_OFFERED.saying(verb=verb))
+
+    def forgives(self, leniency: Leniency) -> bool:
+        """Whether this listener forgives this."""
+        return leniency in self.settings.lenient
+
+    def repaired(self, leniency: Leniency, words: str) -> None:
+        """A leniency was used: that goes on record."""
+        self._note(f"repaired: {leniency}: {words}")
 
     def unknown(self, word: str) -> Event | None:
         near = nearest([verb for verb in TABLE if self.offers(verb)], word)
@@ -245,7 +280,8 @@ class SmtpServer:
     def _content_reader(self) -> ContentReader:
         assert self.envelope is not None
         binary = self.envelope.body is BodyType.BINARY
-        return ContentReader(self.settings.max_size, repair=self.settings.repair_newlines, binary=binary)
+        repair = self.settings.repair_newlines or self.forgives(Leniency.BODY_LINE_END)
+        return ContentReader(self.settings.max_size, repair=repair, binary=binary)
 
     def _take_content(self) -> Event | None:
         """A piece of the message, or what its end asks for."""
@@ -263,6 +299,8 @@ class SmtpServer:
                 return None
             case Mark.UNWANTED:
                 return self._out_of_order("BDAT")
+        if incoming.repaired:
+            self.repaired(Leniency.BODY_LINE_END, f"{incoming.repaired} times CR or LF alone made CR LF")
         if incoming.flaw is not None:
             for place in range(self._verdicts):
                 self.refuse(incoming.flaw, count=place == 0)

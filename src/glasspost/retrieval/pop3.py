@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from glasspost.errors import GlasspostError
 from glasspost.mail import pop3_reply as replies
 from glasspost.net.connection import Connection
+from glasspost.net.shown import shown_words
 from glasspost.protocol.chat import Tap
 from glasspost.protocol.pop3_events import Event, Fetch, Pop3Settings, SignIn, StartTls, Update
 from glasspost.protocol.pop3_listing import Deposit
@@ -361,8 +362,7 @@ class Pop3Session(Connection):
     def _note_tls(self) -> None:
         tls = self.tls
         if tls is not None:
-            cipher = tls.cipher()
-            self._recording.note(f"{tls.version()}, {cipher[0] if cipher else 'no cipher'}")
+            self._recording.note(f"TLS: {shown_words(tls)}")
 
 
 def _end_text(name: object) -> str:

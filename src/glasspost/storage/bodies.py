@@ -159,8 +159,27 @@ class Draft:
         """Whether the disk is behind the sender."""
         return self._under_way >= _BEHIND
 
+    @property
+    def under_way(self) -> bool:
+        """Whether pieces of it are on their way to the disk: `on_room` will be called."""
+        return self._under_way > 0
+
+    @property
+    def held(self) -> int:
+        """How many of its octets are in memory: gathered, or on their way to the disk."""
+        return self._gathered + self._under_way * PIECE + len(self._opening)
+
+    def spoil(self, error: Exception) -> None:
+        """It cannot be kept: let go of what there is. What comes is only counted; `error` says why."""
+        self.error = error
+        self._pieces.clear()
+        self._gathered = 0
+
     def add(self, data: bytes) -> None:
         """The next octets."""
+        if self.error is not None:
+            self.size += len(data)
+            return
         self._pieces.append(data)
         self._gathered += len(data)
         self.size += len(data)
@@ -196,6 +215,8 @@ class Draft:
     def discard(self) -> None:
         """The message is not wanted: forget it, and take back what is on the disk."""
         self._pieces.clear()
+        self._gathered = 0
+        self._opening = b""
         self.on_room = None
         if self._stored:
             self._database.write(_discarding(self.id), lambda _result, _error: None)

@@ -58,6 +58,7 @@ BUSY_MILLISECONDS = 10_000  # how long one process waits for another's transacti
 BATCH_LIMIT = 2_000  # jobs in one commit: bounds how long the first of them waits
 WRITER_CACHE = 8_192  # KB of pages
 READER_CACHE = 2_048
+WORTH_SHRINKING = 16_000_000  # empty octets in a file
 CHECKPOINT_PAGES = 16_000  # of WAL before it is copied into the file: 64 MB, some seconds of full load
 
 
@@ -161,6 +162,20 @@ class Database:
         finally:
             _roll_back(self.writer)
         return result
+
+    def shrink(self) -> float:
+        """Where more than half of the file is empty, and that is much, write it anew without. Returns how many octets
+        were given back. Before `start`: it takes as long as writing what is left."""
+        size = row(self.writer, "PRAGMA page_size")[0]
+        pages, free = (row(self.writer, f"PRAGMA {what}")[0] for what in ("page_count", "freelist_count"))
+        if free * size < WORTH_SHRINKING or free * 2 < pages:
+            return 0.0
+        try:
+            self.writer.execute("VACUUM")
+            self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except apsw.Error as error:
+            raise _translate(error, self.path) from error
+        return float((pages - row(self.writer, "PRAGMA page_count")[0]) * size)
 
     def close_now(self) -> None:
         """Close; only where no writer thread runs."""

@@ -17,6 +17,7 @@ from glasspost.protocol.talk import CLIENT, NOTE, SERVER, escape, is_plain, prin
 # When (seconds since the epoch), who (talk.CLIENT, SERVER, NOTE; HEADER; anything else is not a line), what.
 Entry = tuple[float, str, bytes]
 
+MENTION = "@"  # an entry that is a queue id
 HEADER = "H"  # an entry that is some fields of a message's header: the raw values of HEADER_FIELDS, one a line
 HEADER_VALUE_LIMIT = 1_000  # octets of a field that are kept
 HEADER_FIELDS = ("Message-ID", "From", "To", "Subject")
@@ -38,7 +39,8 @@ def print_lines(
     short way, to the same text as `print_line` gives.
     """
     printed: list[str] = []
-    last_millisecond, stamp = -1, ""
+    last_millisecond: int | None = None
+    stamp = ""
     timed = started is not None
     since = started or 0.0
     for moment, who, what in entries:
@@ -54,12 +56,21 @@ def print_lines(
                 if text.isprintable() and "\\" not in text and text[-1:] > " " and len(text) <= line_limit:
                     printed.append(who + stamp + text)
                     continue
+                if who != NOTE and "\r\n" in text:  # a reply of several lines, a pipelined group
+                    lines = text.split("\r\n")
+                    if len(text) <= line_limit and all(map(_ends_well, lines)) and is_plain("".join(lines)):
+                        printed.extend([who + stamp + line for line in lines])
+                        continue
         if who in _LINES:
             at = float(stamp[1:-2]) if timed else None
             _print_slowly(printed, who, body, at, line_limit)
         elif who is HEADER:
             _print_header(printed, what, f"#{stamp}" if timed else "# ", subjects)
     return printed
+
+
+def _ends_well(line: str) -> bool:
+    return line[-1:] > " "
 
 
 def _print_slowly(printed: list[str], who: str, body: bytes, at: float | None, line_limit: int) -> None:
@@ -71,14 +82,22 @@ def _print_slowly(printed: list[str], who: str, body: bytes, at: float | None, l
 
 
 def _print_header(printed: list[str], what: bytes, opening: str, subjects: bool) -> None:
-    """The fields that a message has, each as a note; encoded words are decoded (RFC 2047)."""
+    """The fields that a message has, each as a note."""
+    for name, text in header_values(what, subjects):
+        printed.append(f"{opening}{name}: {text}")
+
+
+def header_values(what: bytes, subjects: bool) -> list[tuple[str, str]]:
+    """The fields in a HEADER entry, readable and as a talk has them; encoded words are decoded (RFC 2047)."""
+    values = []
     for name, raw in zip(HEADER_FIELDS, what.split(b"\n"), strict=True):
         if not raw or (name == "Subject" and not subjects):
             continue
         if len(raw) == HEADER_VALUE_LIMIT:
             raw = raw.rpartition(b" ")[0] or raw  # not half of an encoded word or of a character
         text = raw.decode("ascii") if raw.isascii() and b"=?" not in raw else header_text(raw)
-        printed.append(f"{opening}{name}: {text if is_plain(text) else escape(text.encode())}")
+        values.append((name, text if is_plain(text) else escape(text.encode())))
+    return values
 
 
 def bounded(entries: list[Entry], limit: int) -> list[Entry]:

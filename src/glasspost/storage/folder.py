@@ -35,6 +35,11 @@ class Folder:
     def transcripts(self) -> Path:
         return self.path / "transcripts.db"
 
+    @property
+    def transcripts_key(self) -> Path:
+        """The key that addresses in the record are masked with, where they are (storage/masking.py)."""
+        return self.path / "transcripts.key"
+
     def files(self) -> tuple[Path, ...]:
         """The store's files."""
         return self.spool, self.directory, self.transcripts

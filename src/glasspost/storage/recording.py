@@ -15,12 +15,11 @@ from typing import Any, Protocol
 from glasspost.ids import write_id
 from glasspost.mail.message import HeaderScan
 from glasspost.protocol.talk import CLIENT, NOTE, SERVER, print_line
-from glasspost.storage.excerpts import HEADER, HEADER_VALUE_LIMIT, Entry, bounded, print_entries
+from glasspost.storage.excerpts import HEADER, HEADER_VALUE_LIMIT, MENTION, Entry, bounded, print_entries
 
 HANDOVER_LINES = 256
 OPENING_LIMIT = 4_096  # octets of an excerpt's opening part
 EXCERPT_LIMIT = 32_768  # octets of the part since the last mark
-MENTION = "@"  # an entry that is a queue id, not a line
 _SPEAKERS = {"smtp-in": (CLIENT, SERVER), "smtp-out": (SERVER, CLIENT), "pop3": (CLIENT, SERVER)}
 
 

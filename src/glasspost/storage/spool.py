@@ -11,6 +11,7 @@ the two busiest).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 import apsw
 
@@ -29,6 +30,7 @@ from glasspost.storage.spooled import (
     Queued,
     Settlement,
     deposit_header,
+    flags_of,
 )
 
 DOUBT_KEPT = 30 * 86_400.0  # seconds
@@ -84,7 +86,7 @@ class Spool:
         envelope, draft = intake.envelope, intake.draft
         number = draft.id
         size = intake.size
-        flags = int(envelope.smtputf8) | int(draft.eight_bit) << 1
+        flags = flags_of(envelope, draft.eight_bit)
         refs = len(intake.recipients) + len(intake.deposits)
         chunks = draft.rest()
         streamed = draft.pieces_stored
@@ -124,6 +126,7 @@ class Spool:
         message = Message(
             draft.id, envelope.reverse_path, envelope.body, envelope.smtputf8, draft.eight_bit, envelope.ret,
             envelope.envid, intake.size, intake.arrived, intake.conversation, content,
+            requiretls=envelope.requiretls, tls_optional=envelope.tls_optional,
         )  # fmt: skip
         base = draft.id << CHUNK_BITS
         return [
@@ -149,28 +152,40 @@ class Spool:
 
         One that another node had claimed, and whose lease has run out, is taken over; that is put on record as doubt.
         """
+        return await self.database.written(
+            lambda connection: self._claim(connection, rows(connection, queries.due, (now, limit)), now)
+        )
 
-        def job(connection: apsw.Connection) -> list[Queued]:
-            messages: dict[int, Message] = {}
-            claimed = []
-            for found in rows(connection, queries.due, (now, limit)):
-                number = found[0] >> CHUNK_BITS
-                if number not in messages:
-                    messages[number] = self._load(connection, number)
-                taken_over = found[10] == CLAIMED and found[11] != self.node
-                if taken_over:
-                    connection.execute(queries.doubt_one, (found[0], found[1], now, _LEASE_RAN_OUT.format(found[11])))
-                query = queries.claim_in_doubt if taken_over else queries.claim
-                connection.execute(query, (now + self.lease, self.node, found[0]))
-                claimed.append(
-                    Queued(
-                        found[0], messages[number], address_from_text(found[1]), Notify(found[2]), found[3],
-                        found[4], found[5] + 1, found[6], bool(found[7]), found[8], found[9] + taken_over,
-                    )
-                )  # fmt: skip
-            return claimed
+    async def claim_stranded(self, destination: str, now: float, limit: int) -> list[Queued]:
+        """Claim up to `limit` recipients that wait for a destination to come back, due or not, the oldest first."""
+        return await self.database.written(
+            lambda connection: self._claim(connection, rows(connection, queries.stranded, (destination, limit)), now)
+        )
 
-        return await self.database.written(job)
+    def has_stranded(self, destination: str) -> bool:
+        """Whether anybody waits for this destination to come back."""
+        return row(self.database.reader, queries.has_stranded, (destination,)) is not None
+
+    def _claim(self, connection: apsw.Connection, found: list[Any], now: float) -> list[Queued]:
+        """The rows of `due` or `stranded`, claimed by this node."""
+        messages: dict[int, Message] = {}
+        claimed = []
+        for one in found:
+            number = one[0] >> CHUNK_BITS
+            if number not in messages:
+                messages[number] = self._load(connection, number)
+            taken_over = one[10] == CLAIMED and one[11] != self.node
+            if taken_over:
+                connection.execute(queries.doubt_one, (one[0], one[1], now, _LEASE_RAN_OUT.format(one[11])))
+            query = queries.claim_in_doubt if taken_over else queries.claim
+            connection.execute(query, (now + self.lease, self.node, one[0]))
+            claimed.append(
+                Queued(
+                    one[0], messages[number], address_from_text(one[1]), Notify(one[2]), one[3], one[4], one[5] + 1,
+                    one[6], bool(one[7]), one[8], one[9] + taken_over, due=one[12],
+                )
+            )  # fmt: skip
+        return claimed
 
     def next_due(self) -> float | None:
         """When the next waiting recipient falls due (or a lease ends); None where nothing waits."""
@@ -189,6 +204,7 @@ class Spool:
         return Message(
             number, path_from_text(found[2]), BodyType(found[3]), bool(found[4] & 1), bool(found[4] & 2), found[5],
             found[6], found[7], found[1], found[9], content,
+            requiretls=bool(found[4] & 4), tls_optional=bool(found[4] & 8),
         )  # fmt: skip
 
     # --- settling ---------------------------------------------------------------------------------------------

@@ -227,7 +227,7 @@ def _deferred_row(settlement: Settlement) -> tuple[Any, ...]:
     return (
         settlement.due, 1 if settlement.attempted else 0, settlement.attempted, settlement.reply, settlement.host,
         settlement.conversation, int(settlement.doubtful), int(settlement.delay_told or queued.delay_told),
-        queued.id, queued.generation,
+        settlement.stranded, queued.id, queued.generation,
     )  # fmt: skip
 
 

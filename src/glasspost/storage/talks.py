@@ -6,27 +6,36 @@ Does not live here: writing (transcripts.py), the text form (protocol/talk.py).
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import apsw
 
 from glasspost.errors import NotFound, StoreError
 from glasspost.ids import read_id, write_id
 from glasspost.protocol.talk import NOTE, parse_talk, print_line, print_talk
+from glasspost.storage.database import row, rows
+from glasspost.storage.fates import Fate, fate_from
 from glasspost.storage.sql import Queries, migrations
 
 _QUERIES = Queries("sqlite", "transcripts")
 _NEWEST = 1 << 62
+WINDOW = 32  # segments read before and behind a hit in a long conversation
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One conversation, without what was said. `ended` is 0 while it goes on; times are seconds since the epoch."""
+    """One conversation, without what was said. `ended` is 0 while it goes on; times are seconds since the epoch.
+
+    `end`: how it ended, as the driver put it. `taken`: messages accepted, or passed on; `message`: the last one
+    accepted. `refusal`: the codes of the last refusal.
+    """
 
     id: str
     kind: str
@@ -34,9 +43,30 @@ class Conversation:
     ended: float
     local: str
     peer: str
-    verdict: str
+    end: str
     lines: int
     octets: int
+    taken: int = 0
+    message: str = ""
+    refusal: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """How it went, in a few words; empty while nothing can be said yet."""
+        if self.kind == "pop3":
+            return self.end
+        parts = []
+        if self.taken:
+            coming = self.kind == "smtp-in"
+            count = "" if self.taken == 1 else f"{self.taken} messages"
+            which = "" if not coming else f", the last {self.message}" if count else self.message
+            parts.append(f"{'accepted' if coming else 'passed on'} {count}{which}".rstrip())
+        if self.refusal and not (self.refusal.startswith("421") and self.end):
+            parts.append(f"{'sent away' if self.refusal.startswith('421') else 'refused'} {self.refusal}")
+        silently = self.end in ("", "hung up without QUIT")
+        if not parts and silently and self.kind == "smtp-in" and self.ended:
+            return "left without sending"
+        return "; ".join([*parts, *([] if silently else [self.end])])
 
     @property
     def header(self) -> str:
@@ -60,16 +90,13 @@ class Talks:
 
     def __init__(self, path: Path) -> None:
         """Raises NotFound where nothing was ever recorded, StoreError where the file cannot be read."""
-        if not path.exists():
-            raise NotFound(f"no conversations are recorded at {path}")
         try:
-            # Not opened read-only: beside a live WAL a reader must be able to take part in its index.
-            self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-            self._connection.set_busy_timeout(10_000)
-            self._connection.execute("PRAGMA query_only = ON")
-            version = self._connection.execute("PRAGMA user_version").get
-        except apsw.Error as error:
-            raise StoreError(f"{path} cannot be read: {error}") from error
+            if not path.exists():
+                raise NotFound(f"no conversations are recorded at {path}")
+        except PermissionError:
+            raise StoreError(f"{path} cannot be read: you may not read it") from None
+        self._connection = open_to_read(path)
+        version = self._connection.execute("PRAGMA user_version").get
         steps = len(migrations("sqlite", "transcripts"))
         if version != steps:
             self._connection.close()
@@ -85,15 +112,15 @@ class Talks:
         """Conversations, the newest first. `before`: only older ones than this id. `peer`: host or host:port.
         Raises NotFound where `before` is no conversation id."""
         bound = _number(before) if before else _NEWEST
-        rows = self._connection.execute(_QUERIES.conversations, (bound, kind, peer, limit))
-        return [_conversation(row) for row in rows]
+        found = rows(self._connection, _QUERIES.conversations, (bound, kind, peer, limit))
+        return [_conversation(one) for one in found]
 
     def conversation(self, conversation_id: str) -> Conversation:
         """Raises NotFound."""
-        row: Any = self._connection.execute(_QUERIES.conversation, (_number(conversation_id),)).fetchone()
-        if row is None:
+        found: Any = self._connection.execute(_QUERIES.conversation, (_number(conversation_id),)).fetchone()
+        if found is None:
             raise NotFound(f"no conversation {conversation_id}; it may be too old, or be stored in a moment")
-        return _conversation(row)
+        return _conversation(found)
 
     def conversations_of(self, queue_id: str) -> list[Conversation]:
         """All conversations a message was spoken of in, the oldest first: how it came, each attempt to hand it on.
@@ -101,7 +128,7 @@ class Talks:
         found = read_id(queue_id)
         if found is None or found[0] != "q":
             raise NotFound(f"{queue_id} is not the id of a message (q0...)")
-        return [_conversation(row) for row in self._connection.execute(_QUERIES.of_queue_id, (found[1],))]
+        return [_conversation(one) for one in rows(self._connection, _QUERIES.of_queue_id, (found[1],))]
 
     def find(self, name: str) -> list[Conversation]:
         """What a person means by `name`: a conversation's id, a message's id (all its conversations), or `last`.
@@ -129,6 +156,64 @@ class Talks:
         for (talk,) in self._connection.execute(_QUERIES.segments, (number,)):
             yield _text(talk, times)
 
+    def until(self, conversation: Conversation, number: int, *, times: bool = False) -> str:
+        """The talk without its header, as it stood when a piece of it was stored."""
+        found = rows(self._connection, _QUERIES.segments_until, (_number(conversation.id), number))
+        return "".join(_text(talk, times) for (talk,) in found)
+
+    # --- searching --------------------------------------------------------------------------------------------
+
+    def numbered(self, number: int) -> Conversation | None:
+        """The conversation with this number, if it is still there."""
+        found: Any = self._connection.execute(_QUERIES.conversation, (number,)).fetchone()
+        return None if found is None else _conversation(found)
+
+    def proposed(self, query: str, since: float) -> Iterator[tuple[int, int]]:
+        """(segment, conversation) in which an index query holds, the newest first, as they are asked for; none of
+        conversations that began before `since`, as far as that can be told."""
+        low = self._first_since(since)
+        found: Any = self._connection.execute(_QUERIES.first_segment_of_some, (low,)).fetchone() if low else None
+        floor = found[0] or 0 if found else 0
+        yield from self._connection.execute(_QUERIES.clues, (query, floor))
+
+    def numbers(self, since: float, until: float) -> Iterator[int]:
+        """All conversations that began between two moments, the newest first."""
+        low = self._first_since(since)
+        bound = self._first_since(until) if until != float("inf") else _NEWEST
+        while found := rows(self._connection, _QUERIES.numbers, (low, bound or _NEWEST)):
+            yield from (number for (number,) in found)
+            bound = found[-1][0]
+
+    def _first_since(self, moment: float) -> int:
+        """The number of the first conversation that began at a moment or later: numbers grow with time. 0: all did."""
+        bounds = row(self._connection, _QUERIES.conversation_bounds)
+        if not moment or bounds[0] is None:
+            return 0
+        low, high = int(bounds[0]), int(bounds[1]) + 1
+        while low < high:
+            middle = (low + high) // 2
+            near = row(self._connection, _QUERIES.conversation_near, (middle,))
+            if near is None or near[1] >= moment:
+                high = middle
+            else:
+                low = near[0] + 1
+        return low
+
+    def around(self, conversation: Conversation, segment: int) -> str:
+        """A conversation's talk with times; of a very long one, what was said around a segment (0: at its end)."""
+        number = _number(conversation.id)
+        count: Any = self._connection.execute(_QUERIES.segment_count, (number,)).get
+        if count <= 2 * WINDOW:
+            return "".join(self.pieces(conversation, times=True))
+        found = rows(self._connection, _QUERIES.segments_around, (number, segment or _NEWEST, WINDOW))
+        return "".join(_text(talk, True) for (talk,) in found)
+
+    def fates(self, queue_id: str) -> list[Fate]:
+        """What became of a message's recipients, as far as no conversation tells, in order."""
+        found = read_id(queue_id)
+        number = found[1] if found is not None and found[0] == "q" else 0
+        return [fate_from(one) for one in rows(self._connection, _QUERIES.fates, (number,))]
+
     # --- following --------------------------------------------------------------------------------------------
 
     def newest_piece(self) -> int:
@@ -137,8 +222,29 @@ class Talks:
 
     def since(self, number: int, *, times: bool = False, limit: int = 200) -> list[Piece]:
         """The pieces stored after the one with this number, in order, at most `limit`. Ask again for more."""
-        rows: Any = self._connection.execute(_QUERIES.segments_since, (number, limit))
-        return [Piece(row[0], _conversation(row[2:]), _text(row[1], times)) for row in rows]
+        found = rows(self._connection, _QUERIES.segments_since, (number, limit))
+        return [Piece(one[0], _conversation(one[2:]), _text(one[1], times)) for one in found]
+
+
+def open_to_read(path: Path) -> apsw.Connection:
+    """A store's file, for looking on. Raises StoreError.
+
+    Not opened read-only by its owner: beside a live WAL a reader should take part in its index. Whoever may only read
+    the file (storage/readers.py) gets it read-only.
+    """
+    mine = os.access(path, os.W_OK)
+    flags = apsw.SQLITE_OPEN_READWRITE if mine else apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    # Without a WAL nobody has it open, and whoever may not write here cannot begin one: the file is read as it stands.
+    settled = "?immutable=1" if not mine and not Path(f"{path}-wal").exists() else ""
+    try:
+        connection = apsw.Connection(str(path) if mine else f"file:{quote(str(path))}{settled}", flags=flags)
+        connection.set_busy_timeout(10_000)
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA user_version").fetchall()
+        return connection
+    except apsw.Error as error:
+        why = "you may not read it" if not os.access(path, os.R_OK) else str(error)
+        raise StoreError(f"{path} cannot be read: {why}") from error
 
 
 def moment(seconds: float) -> str:
@@ -153,7 +259,8 @@ def _text(talk: bytes, times: bool) -> str:
 
 
 def _conversation(row: Any) -> Conversation:
-    return Conversation(write_id("c", row[0]), *row[1:])
+    message = write_id("q", row[10]) if row[10] else ""
+    return Conversation(write_id("c", row[0]), *row[1:10], message, row[11])  # type: ignore[call-arg]
 
 
 def _number(conversation_id: str) -> int:

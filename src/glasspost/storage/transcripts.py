@@ -1,7 +1,8 @@
 """What was said, on record: the tap's other end.
 
 Lives here: `Transcripts`, which gathers what all recordings heard and stores it in the background; retention.
-Does not live here: listening (recording.py), the text form (protocol/talk.py), reading what was stored (talks.py).
+Does not live here: listening (recording.py), the text form (protocol/talk.py), making talks and storing them
+(transcript_jobs.py), reading what was stored (talks.py).
 
 The listening side is on the path of every line of every message, so it does nothing but put a tuple on a list. About
 once a second all lists go, as one job, to the writer thread, which makes talks of them, compresses and stores them
@@ -15,19 +16,22 @@ the writer is at most `BEHIND_LIMIT` octets, beyond which lines are dropped, and
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from glasspost.clock import Alarm, Clock, SystemClock
-from glasspost.ids import IdSource, read_id
+from glasspost.errors import StoreError, StoreFull
+from glasspost.ids import IdSource
 from glasspost.protocol.talk import NOTE
+from glasspost.storage.backlog import put_aside, write_all_out, write_out
 from glasspost.storage.database import Connection, Database
-from glasspost.storage.excerpts import Entry, print_entries
-from glasspost.storage.recording import MENTION, Recording
+from glasspost.storage.excerpts import MENTION
+from glasspost.storage.fates import Fate
+from glasspost.storage.masking import Pseudonyms
+from glasspost.storage.recording import Recording
 from glasspost.storage.sql import Queries
+from glasspost.storage.transcript_jobs import Archive, Part, drop_oldest
 
 __all__ = ["Recording", "Transcripts"]
 
@@ -37,19 +41,13 @@ FLUSH_SECONDS = 1.0
 BUSY_FLUSH_SECONDS = 0.25  # after a flush of more than FLUSH_OCTETS
 FLUSH_OCTETS = 2_000_000  # handed over: flush now
 BEHIND_LIMIT = 32_000_000  # octets in flushes that the writer has not stored yet
-LINE_LIMIT = 4_096  # octets of a line that are kept
+FATE_OCTETS = 500  # what a recipient's fate counts, about
 RETENTION_SECONDS = 60.0
 RETENTION_STEP = 1_000  # conversations removed in one transaction
 
+BACKLOG_LIMIT = 30  # lots of up to FLUSH_OCTETS put aside; then one is written out for each that comes
+
 _INTERRUPTED = "interrupted: the node stopped"
-
-
-@dataclass(slots=True)
-class _Part:
-    """What one recording handed over since the last flush."""
-
-    row: tuple[Any, ...] = ()
-    entries: list[Entry] = field(default_factory=list)
 
 
 class Transcripts:
@@ -64,12 +62,15 @@ class Transcripts:
         keep_seconds: float = 14 * 86_400.0,
         max_octets: int = 2_000_000_000,
         conversation_octets: int = 64_000_000,
+        pseudonyms: Pseudonyms | None = None,
+        subjects: bool = True,
     ) -> None:
         """Opens or creates the file; raises StoreError. Where not `enabled` there is no file, and recordings keep
         only what a bounce needs.
 
         `keep_seconds`, `max_octets`: what is older, or the oldest where there is more, is removed; 0: no limit.
-        `conversation_octets`: of lines of one conversation; later ones are not kept. 0: no limit.
+        `conversation_octets`: of lines of one conversation; later ones are not kept. 0: no limit. `pseudonyms`:
+        addresses are stored under these; `subjects`: whether messages' subjects are stored.
         """
         self.enabled = enabled
         self._clock = clock or SystemClock()
@@ -78,19 +79,31 @@ class Transcripts:
         self._max_octets = max_octets
         self._conversation_octets = conversation_octets
         self._database = Database(path, "transcripts", durable=False) if enabled else None
+        self._archive = Archive(pseudonyms, subjects=subjects)
+        self._may_wait = pseudonyms is None and subjects  # unmasked on the disk, also for a moment
+        self._backlog = 0  # lots put aside
         floor = 0
         if self._database is not None:
+            self._database.apply(lambda connection: write_all_out(connection, self._archive))
             self._database.apply(lambda c: c.execute(_QUERIES.end_orphans, (_INTERRUPTED,)).fetchall())
+            self._shrink(self._database)
             floor = self._database.reader.execute(_QUERIES.largest_id).get or 0
         self._ids = IdSource(floor)
         self._open: dict[int, Recording] = {}
-        self._ready: dict[int, _Part] = {}
+        self._ready: dict[int, Part] = {}
+        self._fates: list[Fate] = []
         self._ready_octets = 0
         self._behind = 0
         self._alarm: Alarm | None = None
         self._retained = float("-inf")
         self._retaining = False
         self.lost_lines = 0  # not stored: the disk was full, broken or too slow
+
+    @staticmethod
+    def _shrink(database: Database) -> None:
+        """What retention has emptied is given back to the disk; where there is no room for that, later."""
+        with suppress(StoreFull):
+            database.shrink()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start storing in the background."""
@@ -106,6 +119,8 @@ class Transcripts:
             recording.close(_INTERRUPTED)
         if self._database is not None:
             self._flush()
+            with suppress(StoreError):  # what cannot be written out now is there at the next start
+                await self._database.written(lambda connection: write_all_out(connection, self._archive))
             await self._database.close()
             self._database = None
         self.enabled = False
@@ -117,13 +132,20 @@ class Transcripts:
             self._open[recording.number] = recording
         return recording
 
+    def tell(self, fates: Sequence[Fate]) -> None:
+        """Put on record what became of recipients."""
+        if self.enabled and self._behind + self._ready_octets < BEHIND_LIMIT:
+            self._fates += fates
+            self._ready_octets += FATE_OCTETS * len(fates)
+
     async def flush(self) -> None:
         """Store now what was heard until now: for whoever wants to read it at once."""
         if self._database is not None:
             for recording in list(self._open.values()):
                 self.hand_over(recording)
             self._flush()
-            await self._database.written(lambda connection: None)
+            self._backlog = 0
+            await self._database.written(lambda connection: write_all_out(connection, self._archive))
 
     # --- gathering --------------------------------------------------------------------------------------------
 
@@ -151,14 +173,14 @@ class Transcripts:
             recording.first_fault(b"")
         part = self._ready.get(recording.number)
         if part is None:
-            part = self._ready[recording.number] = _Part()
+            part = self._ready[recording.number] = Part()
             part.entries = entries
         else:
             part.entries.extend(entries)
         part.row = recording.row()
         self._ready_octets += octets
         if self._ready_octets >= FLUSH_OCTETS:
-            self._flush()
+            self._flush(busy=True)
 
     def _why_not_kept(self, recording: Recording, octets: int) -> bytes:
         """Empty where these octets of a conversation can be kept."""
@@ -175,16 +197,20 @@ class Transcripts:
             if recording.has_news:
                 self.hand_over(recording)
         busy = self._ready_octets > FLUSH_OCTETS // 2
-        self._flush()
+        self._flush(busy=busy)
+        if self._backlog and not busy:
+            self._write_out()
         self._retain()
-        self._alarm = self._clock.call_in(BUSY_FLUSH_SECONDS if busy else FLUSH_SECONDS, self._tick)
+        self._alarm = self._clock.call_in(BUSY_FLUSH_SECONDS if busy or self._backlog else FLUSH_SECONDS, self._tick)
 
-    def _flush(self) -> None:
-        """One job for all that was handed over."""
-        if not self._ready or self._database is None:
+    def _flush(self, *, busy: bool = False) -> None:
+        """One job for all that was handed over. While the node is `busy`, and until what was put aside before is
+        written out, it is put aside."""
+        if not (self._ready or self._fates) or self._database is None:
             return
-        parts = list(self._ready.values())
+        parts, fates = list(self._ready.values()), self._fates
         octets = self._ready_octets
+        self._fates = []
         self._ready = {}
         self._ready_octets = 0
         self._behind += octets
@@ -194,9 +220,25 @@ class Transcripts:
             if error is not None:
                 self._say_lost(parts, error)
 
-        self._database.write(lambda connection: _store(connection, parts), done)
+        if self._may_wait and (busy or self._backlog):
+            self._backlog += 1
+            self._database.write(lambda connection: put_aside(connection, parts, fates), done)
+            if self._backlog > BACKLOG_LIMIT:
+                self._write_out()
+        else:
+            self._database.write(lambda connection: self._archive.store(connection, parts, fates), done)
 
-    def _say_lost(self, parts: list[_Part], error: Exception) -> None:
+    def _write_out(self) -> None:
+        """One lot of what was put aside; the next with the next tick."""
+        if self._database is not None:
+            self._backlog -= 1
+            self._database.write(lambda connection: write_out(connection, self._archive), self._written_out)
+
+    def _written_out(self, _result: object, error: Exception | None) -> None:
+        if error is not None:
+            self._backlog += 1  # it is still there, and comes with a later tick
+
+    def _say_lost(self, parts: list[Part], error: Exception) -> None:
         """A flush was not stored: say so in the conversations that go on."""
         for part in parts:
             self.lost_lines += len(part.entries)
@@ -217,7 +259,7 @@ class Transcripts:
         database = self._database
 
         def job(connection: Connection) -> int:
-            return _drop_oldest(connection, cutoff, self._max_octets)
+            return drop_oldest(connection, cutoff, self._max_octets, RETENTION_STEP)
 
         def done(dropped: int | None, error: Exception | None) -> None:
             if error is None and dropped == RETENTION_STEP and self._database is not None:
@@ -226,47 +268,3 @@ class Transcripts:
                 self._retaining = False
 
         database.write(job, done)
-
-
-def _store(connection: Connection, parts: list[_Part]) -> None:
-    """On the writer thread: talks are made, compressed, stored."""
-    rows, segments, mentions = [], [], []
-    for part in parts:
-        number, started = part.row[0], part.row[2]
-        lines = octets = 0
-        spoken: list[Entry] = []
-        for entry in part.entries:
-            if entry[1] is MENTION:
-                queue = read_id(entry[2].decode())
-                if queue is not None:
-                    mentions.append((queue[1], number))
-                continue
-            spoken.append(entry)
-            if entry[1] is not NOTE:
-                lines += entry[2].count(b"\r\n") or 1
-                octets += len(entry[2])
-        rows.append((*part.row, lines, octets))
-        if spoken:
-            talk = print_entries(spoken, started, LINE_LIMIT)
-            segments.append((number, zlib.compress(talk.encode(), 1)))
-    connection.executemany(_QUERIES.put_conversation, rows)
-    connection.executemany(_QUERIES.put_segment, segments)
-    connection.executemany(_QUERIES.put_mention, mentions)
-
-
-def _drop_oldest(connection: Connection, cutoff: float, max_octets: int) -> int:
-    """Remove the oldest conversations that are over: those from before `cutoff`, or, while the file holds more than
-    `max_octets`, one step of any age. Returns how many went."""
-    oldest: list[Any] = connection.execute(_QUERIES.oldest, (RETENTION_STEP,)).fetchall()
-    used = connection.execute(_QUERIES.octets_used).get
-    if max_octets and used > max_octets:
-        count = len(oldest)
-    else:
-        count = 0
-        while count < len(oldest) and oldest[count][1] < cutoff:
-            count += 1
-    if count:
-        connection.execute(_QUERIES.drop_segments, (count,))
-        connection.execute(_QUERIES.drop_conversations, (count,))
-        connection.execute(_QUERIES.drop_mentions, (oldest[count - 1][0],))
-    return count

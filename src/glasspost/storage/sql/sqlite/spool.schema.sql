@@ -15,7 +15,7 @@ CREATE TABLE message (
     arrived      REAL    NOT NULL,
     reverse_path TEXT    NOT NULL,           -- empty: the null reverse-path
     body         TEXT    NOT NULL,           -- 7BIT, 8BITMIME, BINARYMIME
-    flags        INTEGER NOT NULL,           -- 1: SMTPUTF8 was said; 2: has octets above 127
+    flags        INTEGER NOT NULL,           -- 1: SMTPUTF8 was said; 2: has octets above 127; 4: REQUIRETLS was said; 8: TLS-Required: No
     ret          TEXT    NOT NULL,
     envid        TEXT    NOT NULL,
     size         INTEGER NOT NULL,           -- octets, head included
@@ -92,3 +92,9 @@ CREATE TRIGGER arrival_comes INSTEAD OF INSERT ON arrival BEGIN
     SELECT NEW.account_id, NEW.id, NEW.forward_path, NEW.octets WHERE NEW.account_id IS NOT NULL
     ON CONFLICT DO NOTHING;
 END;
+
+-- name: m003
+-- The destination (outbound/routes.py, Route.key) that a waiting recipient could not be brought to, because it was out of
+-- reach: when it is back, it fetches all of them. The index has only those: mail that is brought at once never touches it.
+ALTER TABLE recipient ADD COLUMN stranded TEXT NOT NULL DEFAULT '';
+CREATE INDEX recipient_stranded ON recipient (stranded, id) WHERE state = 0 AND stranded <> '';

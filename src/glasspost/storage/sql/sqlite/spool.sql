@@ -40,8 +40,18 @@ INSERT INTO deposit (account_id, message_id, forward_path, octets) VALUES (?, ?,
 
 -- name: due
 -- A claimed recipient whose lease has run out is as good as waiting: `due` is then in the past.
-SELECT id, address, notify, orcpt, attempts, generation, last_reply, delay_told, wish, doubtful, state, claimed_by
+SELECT id, address, notify, orcpt, attempts, generation, last_reply, delay_told, wish, doubtful, state, claimed_by,
+    due
 FROM recipient WHERE state < 2 AND due <= ? ORDER BY due LIMIT ?
+
+-- name: stranded
+-- Whoever waits for one destination to come back, the longest waiting first.
+SELECT id, address, notify, orcpt, attempts, generation, last_reply, delay_told, wish, doubtful, state, claimed_by,
+    due
+FROM recipient WHERE state = 0 AND stranded = ? AND stranded <> '' ORDER BY id LIMIT ?
+
+-- name: has_stranded
+SELECT 1 FROM recipient WHERE state = 0 AND stranded = ? AND stranded <> '' LIMIT 1
 
 -- name: next_due
 SELECT min(due) FROM recipient WHERE state < 2
@@ -66,8 +76,8 @@ UPDATE recipient SET state = CASE state WHEN 2 THEN 2 ELSE 0 END, due = ?1, atte
     last_attempt = CASE ?2 WHEN 0 THEN last_attempt ELSE ?3 END, last_reply = ?4,
     last_host = CASE ?2 WHEN 0 THEN last_host ELSE ?5 END,
     conversation = CASE ?2 WHEN 0 THEN conversation ELSE ?6 END, doubtful = doubtful + ?7, delay_told = ?8,
-    wish = CASE ?2 WHEN 0 THEN wish ELSE '' END, claimed_by = ''
-WHERE id = ?9 AND generation = ?10
+    wish = CASE ?2 WHEN 0 THEN wish ELSE '' END, claimed_by = '', stranded = ?9
+WHERE id = ?10 AND generation = ?11
 
 -- name: drop_refs
 UPDATE message SET refs = refs - ? WHERE id = ? RETURNING refs

@@ -1,0 +1,149 @@
+"""`glasspost why`: what became of a message, and why.
+
+Lives here: what is typed, the short list where several are meant, and the JSON.
+Does not live here: finding and putting together what is known (storage/story.py), the timeline's text (why_text.py).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glasspost.cli.directory import DEFAULT_DATA, AsJson, Data
+from glasspost.errors import NotFound, StoreError
+
+if TYPE_CHECKING:
+    from glasspost.storage.folder import Folder
+    from glasspost.storage.queue import Entry
+    from glasspost.storage.story import Found, Scene, Story, Waiting
+
+Lang = Annotated[str, typer.Option("--lang", metavar="LANG", help="Explanations in en or zh; else as LANG has it.")]
+
+
+def why(
+    query: Annotated[
+        list[str],
+        typer.Argument(metavar="QUERY...", help="An address, a Message-ID, q... or c..., or words of a subject."),
+    ],
+    lang: Lang = "",
+    data: Data = DEFAULT_DATA,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what became of a message: how it came in, every attempt and what it means, what comes next.
+
+    Where several are meant they are listed. Also for mail that was never accepted.
+    """
+    from glasspost.cli.dialogue import language
+    from glasspost.storage.folder import Folder
+    from glasspost.storage.masking import Pseudonyms, read_key
+    from glasspost.storage.story import find
+    from glasspost.storage.talks import Talks
+
+    chosen = language(lang)
+    folder = Folder(data)
+    folder.must_exist()
+    asked = " ".join(query)
+    key = read_key(folder.transcripts_key)
+    talks = Talks(folder.transcripts)
+    try:
+        found = find(talks, asked, waiting_in(folder), Pseudonyms(key) if key else None)
+    finally:
+        talks.close()
+    if not found.stories:
+        masked = folder.transcripts_key.exists() and key is None and "@" in asked
+        hint = "; addresses are masked on record, and only the node's own user has the key" if masked else ""
+        raise NotFound(f"nothing is on record about {asked}; it may be too old, or be stored in a moment{hint}")
+    if as_json:
+        print(json.dumps(_found_facts(found, chosen), indent=2, ensure_ascii=False))
+    elif len(found.stories) == 1:
+        from glasspost.cli.why_text import story_lines
+
+        print("\n".join(story_lines(found.stories[0], chosen, time.time())))
+    else:
+        print("\n".join(_listed(found)))
+
+
+def waiting_in(folder: Folder) -> Waiting:
+    """What waits in the folder's queue. Nothing for those who may read the record only."""
+    from glasspost.storage.queue import entries, span
+    from glasspost.storage.talks import open_to_read
+
+    def waiting(queue_id: str) -> list[Entry]:
+        within = span(queue_id)
+        if within is None or not folder.spool.exists():
+            return []
+        try:
+            connection = open_to_read(folder.spool)
+        except StoreError:
+            return []
+        try:
+            return entries(connection, within)
+        finally:
+            connection.close()
+
+    return waiting
+
+
+def _listed(found: Found) -> list[str]:
+    """One message, or visit, in two lines: when and where it stands, whose it is and what about."""
+    from glasspost.cli.why_text import moment
+
+    lines = []
+    for story in sorted(found.stories, key=lambda one: -one.began):
+        name = story.queue_id or (story.arrival.conversation.id if story.arrival else "")
+        lines.append(f"{name}  {moment(story.began)}  {story.state}")
+        recipients = story.recipients
+        more = f" and {len(recipients) - 1} more" if len(recipients) > 1 else ""
+        ends = f"{story.sender or story.account or '<>'} -> {recipients[0] if recipients else '?'}{more}"
+        lines.append(f"    {ends}  {story.subject}".rstrip()[:80])
+    if found.more:
+        lines.append("There may be more: say more exactly what is meant, or use `glasspost conversations search`.")
+    else:
+        lines.append(f"{len(found.stories)} found; `glasspost why ID` tells one of them.")
+    return lines
+
+
+def _found_facts(found: Found, lang: str) -> dict[str, Any]:
+    return {"more": found.more, "found": [_story_facts(story, lang) for story in found.stories]}
+
+
+def _story_facts(story: Story, lang: str) -> dict[str, Any]:
+    return {
+        "queue_id": story.queue_id or None,
+        "state": story.state,
+        "sender": story.sender,
+        "recipients": story.recipients,
+        "account": story.account or None,
+        "from": story.author,
+        "to": story.addressees,
+        "subject": story.subject,
+        "message_id": story.message_id,
+        "report_about": story.original or None,
+        "arrival": _scene_facts(story.arrival, lang) if story.arrival else None,
+        "attempts": [_scene_facts(scene, lang) for scene in story.attempts],
+        "fates": [asdict(fate) for fate in story.fates],
+        "waiting": [asdict(entry) for entry in story.waiting],
+    }
+
+
+def _scene_facts(scene: Scene, lang: str) -> dict[str, Any]:
+    from glasspost.cli.dialogue import explained
+
+    parts = [scene.opening] + ([scene.transaction] if scene.transaction else [])
+    lines = [line for part in parts for line in part.lines]
+    conversation = scene.conversation
+    return {
+        "conversation": conversation.id,
+        "kind": conversation.kind,
+        "peer": conversation.peer,
+        "at": scene.at,
+        "verdict": conversation.verdict,
+        "lines": [
+            {"line": line, "meaning": asdict(meaning) if meaning is not None else None}
+            for line, meaning in explained(lines, lang)
+        ],
+    }

@@ -22,6 +22,7 @@ from glasspost.cli import (
     hooks,
     limits,
     mailbox,
+    process,
     queue,
     replay,
     send,
@@ -40,6 +41,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(serve.serve)
+app.command()(process.reload)
+app.command()(process.restart)
 app.command(epilog=send.EPILOG)(send.send)
 # "-ERR [IN-USE]" is a text to explain, not an option.
 app.command(context_settings={"ignore_unknown_options": True})(explain.explain)

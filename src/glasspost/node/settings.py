@@ -86,6 +86,12 @@ class Node(Section):
         description="The folder of everything that must last: the store, large bodies on their way in, the "
         "self-signed certificate. `--data` on the command line goes before it.",
     )
+    user: Text = Field(
+        default="",
+        description="The user a node becomes that is started as root, once its ports are bound and its certificates "
+        "and password files are read. Empty: it stays who it is.",
+    )
+    group: Text = Field(default="", description="The group it becomes with it. Empty: the user's own.")
     drain: Duration = Field(
         default=30.0,
         description="How long a stopping node lets conversations under way come to their end, before it cuts "
@@ -95,15 +101,20 @@ class Node(Section):
         default="info", description="The least important lines that still go to the log."
     )
 
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.group and not self.user:
+            yield "group", "Has no user: name it in node.user."
+
 
 class Listener(Section):
     """A port to listen on; write one [[listener]] for each. Without any: mx on 2525, submission on 2587 and pop3
     on 2110, all on 127.0.0.1 with STARTTLS. With at least one, only those that are written."""
 
-    role: Literal["mx", "submission", "pop3", "device"] = Field(
+    role: Literal["mx", "submission", "lmtp", "pop3", "device"] = Field(
         description='Who comes here: "mx" takes mail from other servers for local domains, "submission" '
-        'takes mail from signed-in users for anywhere (RFC 6409), "pop3" lets owners fetch their mail (RFC '
-        '1939), "device" takes mail from devices that cannot do today\'s rules ([bridge], [[device]]).'
+        'takes mail from signed-in users for anywhere (RFC 6409), "lmtp" takes mail for mailboxes of this server from '
+        'a server in front of it (RFC 2033), "pop3" lets owners fetch their mail (RFC 1939), "device" takes mail from '
+        "devices that cannot do today's rules ([bridge], [[device]])."
     )
     address: Ip = Field(
         default="127.0.0.1",
@@ -114,6 +125,16 @@ class Listener(Section):
         default="starttls",
         description='How TLS begins: "starttls" starts in the clear and offers to change over (RFC 3207; STLS for '
         'pop3, RFC 2595), "implicit" speaks TLS from the first octet (RFC 8314), "none" offers no TLS.',
+    )
+    socket: Text = Field(
+        default="",
+        description="The name of a socket that systemd hands in (FileDescriptorName): it is listened on instead of one "
+        "at address and port. Where none of this name is handed in, address and port hold.",
+    )
+    proxy_networks: tuple[Network, ...] = Field(
+        default=(),
+        description="Networks whose hosts are proxies: each connection from them must begin with a PROXY header "
+        "(version 1 or 2), which says who is calling; one without is dropped. Others connect as ever.",
     )
     backlog: Positive = Field(default=1024, description="How many connections the kernel may hold until we take them.")
     cram_md5: Flag = Field(

@@ -42,7 +42,7 @@ def policy_settings(config: Config) -> PolicySettings:
 
 
 def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
-    """What a listener of role mx, submission or device is like. Only submission signs people in."""
+    """What a listener of role mx, submission, lmtp or device is like. Only submission signs people in."""
     smtp = config.smtp
     submission = listener.role == "submission"
     cleartext = config.submission.cleartext_auth
@@ -59,6 +59,7 @@ def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
         mechanisms=mechanisms(config, listener) if submission else (),
         cleartext_auth=submission and cleartext == "always",
         complaint=token_complaint(config),
+        lmtp=listener.role == "lmtp",
     )
     settings = InboundSettings(
         role=listener.role,
@@ -127,7 +128,17 @@ def pop3_settings(config: Config, listener: Listener) -> Pop3Settings:
 
 def routing_settings(config: Config) -> RoutingSettings:
     smarthosts = {
-        one.domain: Smarthost(one.host, one.port, one.tls, one.implicit_tls, one.username, one.secret(), one.ca_file)
+        one.domain: Smarthost(
+            one.host,
+            one.port,
+            one.tls,
+            one.implicit_tls,
+            one.username,
+            one.secret(),
+            one.ca_file,
+            one.protocol,
+            "" if one.socket is None else str(one.socket.absolute()),
+        )
         for one in config.smarthost
     }
     relay = config.relay

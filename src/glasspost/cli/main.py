@@ -21,6 +21,7 @@ from glasspost.cli import (
     mailbox,
     queue,
     replay,
+    route,
     send,
     serve,
     talk,
@@ -41,6 +42,7 @@ app.command(epilog=send.EPILOG)(send.send)
 # "-ERR [IN-USE]" is a text to explain, not an option.
 app.command(context_settings={"ignore_unknown_options": True})(explain.explain)
 app.command()(why.why)
+app.command()(route.route)
 app.add_typer(directory.domain_app, name="domain")
 app.add_typer(directory.account_app, name="account")
 app.add_typer(directory.alias_app, name="alias")

@@ -14,6 +14,7 @@ import typer
 
 from glasspost import __version__
 from glasspost.cli import (
+    check,
     config,
     conversations,
     directory,
@@ -41,6 +42,7 @@ app.command()(serve.serve)
 app.command(epilog=send.EPILOG)(send.send)
 # "-ERR [IN-USE]" is a text to explain, not an option.
 app.command(context_settings={"ignore_unknown_options": True})(explain.explain)
+app.command()(check.check)
 app.command()(why.why)
 app.command()(route.route)
 app.add_typer(directory.domain_app, name="domain")

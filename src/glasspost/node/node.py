@@ -170,7 +170,9 @@ class Node:
             remote=self._remote,
             local=LocalCourier(self.directory, self.mailboxes, separator, quota),
             schedule=wiring.schedule(config),
-            reports=Reports(wiring.report_settings(config), self.spool, self.directory, self.clock),
+            reports=Reports(
+                wiring.report_settings(config), self.spool, self.directory, self.clock, wiring.explainer(config)
+            ),
             clock=self.clock,
             tell=self.transcripts.tell,
         )

@@ -244,7 +244,7 @@ class Node:
         return LocalCourier(self.directory, self.mailboxes, separator, quota)
 
     def new_reports(self, config: Config) -> Reports:
-        return Reports(wiring.report_settings(config), self.spool, self.directory, self.clock)
+        return Reports(wiring.report_settings(config), self.spool, self.directory, self.clock, wiring.explainer(config))
 
     def new_contexts(self, config: Config) -> ClientContexts:
         """Those of all CA files that are named are made now: what cannot be used is known at once."""

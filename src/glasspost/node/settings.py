@@ -329,6 +329,11 @@ class Reports(Section):
         default=100 * KB,
         description="The largest original that comes back whole; of a larger one, only its header (RFC 3461 §4.3).",
     )
+    language: Literal["en", "zh", "both"] = Field(
+        default="en",
+        description="The language in which a report explains what the other server said; "
+        'the rest of a report is English. "both" is English and Chinese.',
+    )
 
 
 class Explain(Section):

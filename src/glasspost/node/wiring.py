@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 
+from glasspost.explain.explainer import Explainer
 from glasspost.inbound.entrance import InboundSettings
 from glasspost.inbound.policy import PolicySettings
 from glasspost.net.tokens import TokenSettings
@@ -195,5 +196,14 @@ def pseudonyms(config: Config, folder: Folder) -> Pseudonyms | None:
     return Pseudonyms(read_or_make_key(folder.transcripts_key))
 
 
+def explainer(config: Config) -> Explainer:
+    """With the operator's own entries. Raises ConfigurationError where one is wrong."""
+    return Explainer([config.explain.folder] if config.explain.folder else [])
+
+
 def report_settings(config: Config) -> ReportSettings:
-    return ReportSettings(config.node.hostname, config.reports.full_original_limit, config.mailboxes.detail_separator)
+    reports = config.reports
+    languages = ("en", "zh") if reports.language == "both" else (reports.language,)
+    return ReportSettings(
+        config.node.hostname, reports.full_original_limit, config.mailboxes.detail_separator, languages
+    )

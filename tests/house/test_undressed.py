@@ -17,7 +17,7 @@ import pytest
 from glasspost.protocol.talk import CLIENT, SERVER, parse_talk
 
 FOLDER = Path(__file__).parents[2] / "docs" / "undressed"
-TALK = re.compile(r"^(<!-- .+ -->)?\n?\n?```talk\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TALK = re.compile(r"^(?:(<!-- [^\n]+ -->)\n\n?)?```talk\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def performer() -> ModuleType:

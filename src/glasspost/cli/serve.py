@@ -37,8 +37,10 @@ def serve(
     _log_to_stderr(settings.node.log_level)
     import uvloop
 
+    from glasspost.net.tls import keep_large_buffers_apart
     from glasspost.node.node import Node
 
+    keep_large_buffers_apart()
     node = Node(settings)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_run(node))

@@ -12,14 +12,16 @@ from collections.abc import Callable
 
 from glasspost.inbound.checks import judge_message, store_refusal, traced_intake
 from glasspost.inbound.client import Client
+from glasspost.inbound.device_content import DeviceContent
 from glasspost.inbound.entrance import Entrance
 from glasspost.inbound.gates import Arrival
 from glasspost.inbound.limits import Share
 from glasspost.inbound.policy import Destinations
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import Envelope, Recipient
-from glasspost.mail.message import HeaderScan
+from glasspost.mail.message import SCAN_LIMIT, HeaderScan
 from glasspost.mail.reply import Reply
+from glasspost.protocol.smtp_leniency import Leniency
 from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.storage.spooled import Intake
 
@@ -29,7 +31,7 @@ TARGET_LIMIT = 4_000  # recipients of one message after aliases (a message has a
 class Transaction:
     """From an accepted MAIL to the commit of its message."""
 
-    __slots__ = ("_client", "_entrance", "destinations", "draft", "share")
+    __slots__ = ("_client", "_content", "_entrance", "destinations", "draft", "share")
 
     def __init__(self, entrance: Entrance, client: Client, on_room: Callable[[], None]) -> None:
         """`on_room`: called when the disk has caught up with the sender."""
@@ -38,10 +40,25 @@ class Transaction:
         self.destinations = Destinations()
         self.draft = entrance.spool.new_draft(on_room)
         self.share = Share(entrance.burden)
+        self._content: DeviceContent | None = None
+        if client.device is not None:
+            completes = Leniency.HEADER in entrance.settings.offer.lenient
+            self._content = DeviceContent(client.device, self._gather, client.note, completes=completes)
 
     def add(self, data: bytes) -> None:
         """The next octets of the message."""
+        if self._content is None:
+            self.share.add(self.draft, data)
+        else:
+            self._content.feed(data)
+
+    def _gather(self, data: bytes) -> None:
         self.share.add(self.draft, data)
+
+    def ended(self) -> None:
+        """The message is here whole."""
+        if self._content is not None:
+            self._content.end()
 
     def discard(self) -> None:
         """The message is not wanted, or its sender is gone before it was whole."""
@@ -69,6 +86,11 @@ class Transaction:
         said of it, where there are any."""
         destinations, entrance = self.destinations, self._entrance
         intake = traced_intake(core, self.draft, self._client.ip, tls, entrance.clock.now())
+        if self._content is not None:
+            opening, hostname = self.draft.opening(SCAN_LIMIT), core.settings.hostname
+            intake.head += self._content.on_top(
+                opening, self.draft.size, hostname=hostname, queue_id=intake.queue_id, now=intake.arrived
+            )
         if arrival is not None and arrival.fields:
             intake.head = b"".join(arrival.fields) + intake.head
         if arrival is not None and arrival.hold:

@@ -14,6 +14,9 @@ import asyncio
 import ssl
 from typing import cast
 
+HANDSHAKE_SECONDS = 30  # for a TLS handshake; whoever needs longer is cut off
+SHUTDOWN_SECONDS = 3  # for TLS to say goodbye; uvloop would keep a dead peer's transport for 30
+
 
 class Connection(asyncio.Protocol):
     """A connection with a deadline. Subclasses override `opened`, `received`, `lost`, `deadline_passed`."""
@@ -130,8 +133,8 @@ class Connection(asyncio.Protocol):
                 context,
                 server_side=server_side,
                 server_hostname=hostname,
-                ssl_handshake_timeout=30,
-                ssl_shutdown_timeout=3,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
             )
             if upgraded is None:
                 raise ConnectionResetError("the connection was lost during the TLS handshake")

@@ -57,14 +57,15 @@ class DialError(Exception):
     """No connection. `reason` is short and fit for a reply.
 
     `refused`: a machine was there and said no at once, so that other hosts are worth trying now. `tls`: the
-    connection stood, and the TLS handshake on it failed.
+    connection stood, and the TLS handshake on it failed. `unproved`: because of the server's certificate.
     """
 
-    def __init__(self, reason: str, refused: bool = False, tls: bool = False) -> None:
+    def __init__(self, reason: str, refused: bool = False, tls: bool = False, unproved: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.refused = refused
         self.tls = tls
+        self.unproved = unproved
 
 
 async def dial(
@@ -103,7 +104,8 @@ async def dial(
         raise DialError(f"TLS: {reason}" if shaking_hands else reason, tls=shaking_hands) from error
     except (OSError, RuntimeError) as error:
         if shaking_hands:
-            raise DialError(f"TLS: {tls_fault(error)}", tls=True) from error
+            unproved = isinstance(error, ssl.SSLCertVerificationError)
+            raise DialError(f"TLS: {tls_fault(error)}", tls=True, unproved=unproved) from error
         reason, refused = _fault(error)
         raise DialError(reason, refused) from error
     return transport, protocol, address

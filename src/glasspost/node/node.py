@@ -23,11 +23,14 @@ from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.inbound.visit import Visit
 from glasspost.net.addresses import OwnAddresses
-from glasspost.net.connection import Connection
+from glasspost.net.connection import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Connection
 from glasspost.net.dialer import dial
 from glasspost.net.dns import Resolver
-from glasspost.net.tls import opportunistic_context, self_signed, server_context, verifying_context
-from glasspost.node import wiring
+from glasspost.net.tls import ClientContexts
+from glasspost.net.tokens import TokenDesk
+from glasspost.node import device_wiring, wiring
+from glasspost.node.certificates import Certificates
+from glasspost.node.gatehouse import Gatehouse
 from glasspost.node.settings import Config, Listener
 from glasspost.outbound.local import LocalCourier
 from glasspost.outbound.remote import RemoteCourier
@@ -39,8 +42,10 @@ from glasspost.retrieval.turned_away import TurnedAway
 from glasspost.storage.accounts import Directory
 from glasspost.storage.database import Database
 from glasspost.storage.folder import Folder
+from glasspost.storage.guesses import Guesses
 from glasspost.storage.mailboxes import Mailboxes
 from glasspost.storage.readers import grant
+from glasspost.storage.sign_in import Desk
 from glasspost.storage.spool import Spool
 from glasspost.storage.transcripts import Recording, Transcripts
 
@@ -70,6 +75,7 @@ class Node:
         self.doors: list[Door] = []
         self.broken: asyncio.Event = asyncio.Event()  # set when the store can no longer be trusted
         self._own = OwnAddresses()
+        self._gatehouse: Gatehouse | None = None
         self._smtp_sessions: set[Visit] = set()
         self._pop3_sessions: weakref.WeakSet[Pop3Session] = weakref.WeakSet()
 
@@ -81,15 +87,18 @@ class Node:
         self.folder.lock()
         try:
             self._open_store(loop)
-            context = self._tls_context()
+            self.certificates = Certificates(self.config, self.folder.path)
             self._open_rooms()
-            await self._open_doors(loop, context)
+            assert self._gatehouse is not None
+            self._gatehouse.start(loop)
+            await self._open_doors(loop, self.certificates.context)
             self.folder.announce((door.role, door.address, door.port, door.tls) for door in self.doors)
         except BaseException:
             await self._close_store()
             self.folder.unlock()
             raise
         self.scheduler.start()
+        self.certificates.watch(loop)
         log.info("started", data=str(self.folder.path), doors=[f"{d.role} {d.address}:{d.port}" for d in self.doors])
 
     async def stop(self) -> None:
@@ -98,6 +107,7 @@ class Node:
         One deadline for all: whoever brings mail and whoever takes it have the same seconds.
         """
         end = asyncio.get_running_loop().time() + self.config.node.drain
+        self.certificates.close()
         for door in self.doors:
             door.server.close()
         for session in list(self._smtp_sessions):
@@ -116,6 +126,7 @@ class Node:
         self.database = Database(self.folder.spool, "spool")
         self.database.on_broken = self._store_broke
         self.directory = Directory(self.folder.directory, hosts=frozenset({config.node.hostname}), clock=self.clock)
+        self.guesses = Guesses(self.folder.limits, wiring.guess_settings(config), self.clock)
         self.transcripts = Transcripts(
             self.folder.transcripts,
             clock=self.clock,
@@ -147,17 +158,19 @@ class Node:
         """Policy on the way in, scheduler and couriers on the way out."""
         config = self.config
         self.policy = Policy(wiring.policy_settings(config), self.directory, self.mailboxes)
+        tokens = TokenDesk(wiring.token_settings(config), self.clock) if config.oauth.offered else None
+        self.desk = Desk(self.directory, self.guesses, tokens)
         self._limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
         self._burden = Burden(config.smtp.max_memory)
         servers = [(server.address, server.port) for server in config.dns.servers]
-        resolver = Resolver(servers or None, config.dns.timeout, clock=self.clock)
-        router = Router(wiring.routing_settings(config), resolver, self._is_self)
+        self._resolver = Resolver(servers or None, config.dns.timeout, clock=self.clock)
+        gatehouse = self._gatehouse = Gatehouse(config, self.folder, self.directory, self._resolver, self.clock)
+        router = Router(wiring.routing_settings(config), self._resolver, self._is_self)
         self._remote = RemoteCourier(
             wiring.remote_settings(config),
             dial=dial,
             open_recording=lambda local, peer: self.transcripts.open("smtp-out", local, peer),
-            opportunistic=opportunistic_context(),
-            verifying=verifying_context(one.ca_file for one in config.smarthost if one.ca_file is not None),
+            contexts=self._client_contexts(),
             clock=self.clock,
         )
         separator, quota = config.mailboxes.detail_separator, config.mailboxes.default_quota
@@ -172,27 +185,29 @@ class Node:
             schedule=wiring.schedule(config),
             reports=Reports(wiring.report_settings(config), self.spool, self.directory, self.clock),
             clock=self.clock,
-            tell=self.transcripts.tell,
+            tell=gatehouse.filters.ear(self.transcripts.tell),
+            tell_relayed=gatehouse.filters.listens_to_fates,
         )
 
-    def _tls_context(self) -> ssl.SSLContext | None:
-        """What the listeners show; None where no listener has TLS."""
-        if all(listener.tls == "none" for listener in self.config.listener):
-            return None
-        tls = self.config.tls
-        if tls.certificate is not None and tls.key is not None:
-            return server_context(tls.certificate, tls.key, tls.minimum)
-        certificate, key = self_signed(self.folder.path, self.config.node.hostname)
-        log.warning("no certificate is configured: a self-signed one is shown, which nobody can verify")
-        return server_context(certificate, key, tls.minimum)
+    def _client_contexts(self) -> ClientContexts:
+        """Those of all CA files that are named are made now: what cannot be used is known at the start."""
+        contexts = ClientContexts()
+        for smarthost in self.config.smarthost:
+            contexts.verifying(smarthost.ca_file)
+        for destination in self.config.destination:
+            contexts.verifying(destination.ca_file, any_name=bool(destination.names))
+        return contexts
 
     async def _open_doors(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None) -> None:
         for listener in self.config.listener:
+            shown = context
+            if listener.role == "device":
+                shown = device_wiring.tls_context(self.config, self.folder.path, context)
             if listener.role == "pop3":
-                factory = self._pop3_factory(loop, context if listener.tls == "starttls" else None)
+                factory = self._pop3_factory(loop, listener, context if listener.tls == "starttls" else None)
             else:
-                factory = self._smtp_factory(loop, listener, context if listener.tls == "starttls" else None)
-            implicit = context if listener.tls == "implicit" else None
+                factory = self._smtp_factory(loop, listener, shown if listener.tls == "starttls" else None)
+            implicit = shown if listener.tls == "implicit" else None
             try:
                 server = await loop.create_server(
                     factory,
@@ -200,8 +215,8 @@ class Node:
                     listener.port,
                     backlog=listener.backlog,
                     ssl=implicit,
-                    ssl_handshake_timeout=30 if implicit else None,
-                    ssl_shutdown_timeout=3 if implicit else None,
+                    ssl_handshake_timeout=HANDSHAKE_SECONDS if implicit else None,
+                    ssl_shutdown_timeout=SHUTDOWN_SECONDS if implicit else None,
                 )
             except OSError as error:
                 await self._close_doors()
@@ -214,10 +229,11 @@ class Node:
     def _smtp_factory(
         self, loop: asyncio.AbstractEventLoop, listener: Listener, context: ssl.SSLContext | None
     ) -> Callable[[], asyncio.Protocol]:
+        assert self._gatehouse is not None
         entrance = Entrance(
             settings=wiring.inbound_settings(self.config, listener),
             policy=self.policy,
-            directory=self.directory,
+            desk=self.desk,
             spool=self.spool,
             transcripts=self.transcripts,
             limits=self._limits,
@@ -226,19 +242,21 @@ class Node:
             may_claim=self.scheduler.may_claim,
             tls_context=context,
             sessions=self._smtp_sessions,
+            bridge=device_wiring.bridge(self.config, listener),
             burden=self._burden,
+            gates=self._gatehouse.gates(listener),
         )
         return lambda: SmtpSession(loop, entrance)
 
     def _pop3_factory(
-        self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None
+        self, loop: asyncio.AbstractEventLoop, listener: Listener, context: ssl.SSLContext | None
     ) -> Callable[[], asyncio.Protocol]:
-        settings = wiring.pop3_settings(self.config)
+        settings = wiring.pop3_settings(self.config, listener)
 
         def visit() -> Connection:
             if sum(reader.is_open for reader in self._pop3_sessions) >= self.config.pop3.max_connections:
                 return TurnedAway(loop, self._record_pop3)
-            session = Pop3Session(loop, settings, self.directory, self.mailboxes, self._record_pop3, context)
+            session = Pop3Session(loop, settings, self.desk, self.mailboxes, self._record_pop3, context)
             self._pop3_sessions.add(session)
             return session
 
@@ -275,12 +293,13 @@ class Node:
 
     async def _close_store(self) -> None:
         """Whatever part of it is open."""
-        for name in ("transcripts", "database"):
+        for name in ("_resolver", "_gatehouse", "transcripts", "database"):
             room = getattr(self, name, None)
             if room is not None:
                 await room.close()
-        if hasattr(self, "directory"):
-            self.directory.close()
+        for name in ("directory", "guesses"):
+            if hasattr(self, name):
+                getattr(self, name).close()
 
     def _store_broke(self, fault: StoreBroken) -> None:
         """A write failed in the disk's hands: nothing more may be promised by this process."""

@@ -17,6 +17,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from pathlib import Path
+from typing import TypeVar
 
 from glasspost.mail import reply
 from glasspost.mail.address import a_label
@@ -42,6 +44,10 @@ class Route:
     `key` is what concurrency limits, connection reuse and backoff go by: "mx:example.org" or
     "smarthost:host:port". `tls` is "none", "may", "encrypt" or "verify". Without sign-in, user name and
     password are empty.
+
+    With "verify" the certificate must be for the host's name, or for one of `names` where there are any, by the
+    authorities in `ca_file`, or the system's. `names_are_sure`: who must be there was told by the postmaster, not by
+    the DNS alone. `requiretls`: for mail that says so (requiretls.py); the router never sets it.
     """
 
     key: str
@@ -51,6 +57,10 @@ class Route:
     username: str = ""
     password: str = field(default="", repr=False)
     protocol: str = "smtp"
+    names: tuple[str, ...] = ()
+    ca_file: Path | None = None
+    names_are_sure: bool = False
+    requiretls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,16 @@ class Smarthost:
     implicit_tls: bool = False
     username: str = ""
     password: str = field(default="", repr=False)
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What TLS must prove to the servers of a domain; see Route."""
+
+    tls: str
+    names: tuple[str, ...] = ()
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +90,13 @@ class RoutingSettings:
     """How mail leaves.
 
     `hostname` is our own name in mail transactions. `smarthosts` is keyed by domain ("example.org"), by the
-    domains below one (".example.org"), or by "*" for all that is left. `mx_limit` is how many MX hosts are
-    considered.
+    domains below one (".example.org"), or by "*" for all that is left; so is `destinations`. `mx_limit` is how many
+    MX hosts are considered, `tls` what holds where no destination says anything.
     """
 
     hostname: str
     smarthosts: Mapping[str, Smarthost] = field(default_factory=dict)
+    destinations: Mapping[str, Destination] = field(default_factory=dict)
     mx_port: int = 25
     mx_limit: int = 10
     tls: str = "may"
@@ -112,7 +133,9 @@ class Router:
         self._is_self = is_self
         self._random = randomness or random.Random()
         self._hostname = a_label(settings.hostname)
-        self._smarthosts = {_smarthost_key(key): host for key, host in settings.smarthosts.items()}
+        self._smarthosts = {_comparable(key): host for key, host in settings.smarthosts.items()}
+        self._destinations = {_comparable(key): one for key, one in settings.destinations.items()}
+        self._default = Destination(settings.tls)
 
     async def route(self, domain: str) -> Route | Reply:
         """The way to a domain or address literal, which is not one of our own.
@@ -120,21 +143,12 @@ class Router:
         A permanent Reply means that no later attempt can do better, a transient one that it may.
         """
         name = a_label(domain)
-        smarthost = self._smarthost_for(name)
+        smarthost = _most_exact(self._smarthosts, name)
         if smarthost is not None:
             return await self._by_smarthost(smarthost)
         if name.startswith("["):
             return self._by_literal(name)
         return await self._by_mx(name)
-
-    def _smarthost_for(self, name: str) -> Smarthost | None:
-        """The most particular one: the domain's own, the one of the nearest domain above, everybody's."""
-        found = self._smarthosts.get(name)
-        above = "" if name.startswith("[") else name
-        while found is None and above:
-            above = above.partition(".")[2]
-            found = self._smarthosts.get(f".{above}")
-        return found or self._smarthosts.get("*")
 
     async def _by_smarthost(self, smarthost: Smarthost) -> Route | Reply:
         name = smarthost.host.strip("[]")
@@ -160,6 +174,8 @@ class Router:
             implicit_tls=smarthost.implicit_tls,
             username=smarthost.username,
             password=smarthost.password,
+            ca_file=smarthost.ca_file,
+            names_are_sure=True,
         )
 
     def _by_literal(self, literal: str) -> Route | Reply:
@@ -231,7 +247,15 @@ class Router:
         return _Candidate(record.preference, record.host, addresses, is_self, trouble)
 
     def _mx_route(self, domain: str, hosts: Sequence[Host]) -> Route:
-        return Route(key=f"mx:{domain}", hosts=tuple(hosts), tls=self._settings.tls)
+        proof = _most_exact(self._destinations, domain) or self._default
+        return Route(
+            key=f"mx:{domain}",
+            hosts=tuple(hosts),
+            tls=proof.tls,
+            names=proof.names,
+            ca_file=proof.ca_file,
+            names_are_sure=bool(proof.names) or domain.startswith("["),
+        )
 
     # --- addresses ------------------------------------------------------------------------------------------
 
@@ -255,7 +279,20 @@ class Router:
         return tuple(usable)
 
 
-def _smarthost_key(key: str) -> str:
+_T = TypeVar("_T")
+
+
+def _most_exact(table: Mapping[str, _T], name: str) -> _T | None:
+    """The most particular entry: the domain's own, that of the nearest domain above, everybody's."""
+    found = table.get(name)
+    above = "" if name.startswith("[") else name
+    while found is None and above:
+        above = above.partition(".")[2]
+        found = table.get(f".{above}")
+    return found or table.get("*")
+
+
+def _comparable(key: str) -> str:
     return f".{a_label(key[1:])}" if key.startswith(".") else a_label(key)
 
 

@@ -79,10 +79,10 @@ class Scheduler:
         reports: Reports,
         clock: Clock,
         tell: Callable[[Sequence[Fate]], None] = lambda fates: None,
+        tell_relayed: bool = False,
     ) -> None:
-        """`tell` hears what became of each recipient, after it was recorded."""
-        self._settings = settings
-        self._tell = tell
+        """`tell` hears what became of recipients; of those whom the next server took only with `tell_relayed`."""
+        self._settings, self._tell, self._tell_relayed = settings, tell, tell_relayed
         self._spool = spool
         self._mailboxes = mailboxes
         self._ways = Ways(router, directory, clock)
@@ -338,7 +338,7 @@ class Scheduler:
                 log.exception("no report could be made, trying again", queue_id=ending.message.queue_id)
                 self._settle_later(ending)
                 return
-        fates = fates_of(settlements, results, ending.turn, now)
+        fates = fates_of(settlements, results, ending.turn, now, relayed=self._tell_relayed)
         self._record(settlements, intakes, ending, fates + reports_told(intakes, ending.message.queue_id, now))
 
     def _record(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from glasspost.mail.envelope import Envelope, Recipient
-from glasspost.protocol.sasl import Credentials
+from glasspost.protocol.sasl import Question
 
 
 class Event:
@@ -86,13 +86,13 @@ class StartTls(Event):
 
 
 class SignIn(Event):
-    """AUTH came to its end with these credentials."""
+    """AUTH has come to a question for the house. `WantsKeys` is answered with `core.sign_in_keys`, or a refusal."""
 
-    __slots__ = ("credentials",)
+    __slots__ = ("question",)
     verb = "AUTH"
 
-    def __init__(self, credentials: Credentials) -> None:
-        self.credentials = credentials
+    def __init__(self, question: Question) -> None:
+        self.question = question
 
 
 class BodyEnded(Event):

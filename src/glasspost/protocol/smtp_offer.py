@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from glasspost.protocol.smtp_leniency import Leniency
+
 OPTIONAL = frozenset(("AUTH", "STARTTLS"))  # verbs of the table that a listener may not offer
 
 
@@ -26,6 +28,8 @@ class ServerSettings:
     tls_available: bool = False
     mechanisms: tuple[str, ...] = ()  # of AUTH; empty: not offered
     cleartext_auth: bool = False
+    lenient: frozenset[Leniency] = frozenset()  # what is forgiven: only a listener for devices forgives anything
+    complaint: str = '{"status":"invalid_token"}'  # the JSON that refused tokens are answered with (RFC 7628 §3.2.2)
 
     def offers(self, verb: str, *, tls: bool) -> bool:
         """Whether a verb of the table is anything to this listener."""
@@ -38,8 +42,9 @@ class ServerSettings:
         return self if self.cleartext_auth == allowed else replace(self, cleartext_auth=allowed)
 
 
-def keywords(offer: ServerSettings, *, tls: bool) -> str:
-    """The lines of the EHLO reply behind the first. Sign-in and STARTTLS depend on whether TLS is on."""
+def keywords(offer: ServerSettings, *, tls: bool, mechanisms: tuple[str, ...]) -> str:
+    """The lines of the EHLO reply behind the first. Sign-in and STARTTLS depend on whether TLS is on; `mechanisms` are
+    those of the offer's that this connection can carry."""
     lines = ["PIPELINING", f"SIZE {offer.max_size}", "8BITMIME", "BINARYMIME", "CHUNKING", "DSN"]
     lines.append("ENHANCEDSTATUSCODES")
     if offer.smtputf8:
@@ -48,6 +53,8 @@ def keywords(offer: ServerSettings, *, tls: bool) -> str:
     lines.append(f"LIMITS RCPTMAX={offer.max_recipients}{mailmax}")
     if offer.tls_available and not tls:
         lines.append("STARTTLS")
-    if offer.mechanisms and (tls or offer.cleartext_auth):
-        lines.append(f"AUTH {' '.join(offer.mechanisms)}")
+    if tls:
+        lines.append("REQUIRETLS")  # RFC 8689 §2: it means nothing in the clear
+    if mechanisms and (tls or offer.cleartext_auth):
+        lines.append(f"AUTH {' '.join(mechanisms)}")
     return "\n".join([*lines, "HELP"])

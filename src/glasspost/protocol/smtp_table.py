@@ -61,6 +61,7 @@ TABLE: dict[str, Row] = {
             "begin a message; failures are reported to this address", "RFC 5321 §4.1.1.2",
             ("MAIL FROM:<> begins a report, which itself is never reported about.",
              "SIZE=octets  BODY=7BIT|8BITMIME|BINARYMIME  SMTPUTF8  RET=FULL|HDRS  ENVID=text",
+             "REQUIRETLS, under TLS: never in the clear, on no hop, or back to the sender.",
              "After it: RCPT, one for each recipient."),
         ),
         Row(
@@ -106,6 +107,11 @@ TABLE: dict[str, Row] = {
         ),
     )
 }  # fmt: skip
+
+
+def needs_only_a_hello(verb: str, state: State) -> bool:
+    """Whether a verb that may not come in `state` could, had the client said EHLO or HELO."""
+    return state is State.FRESH and State.READY in TABLE[verb].states
 
 
 def advice(verb: str, state: State) -> str:

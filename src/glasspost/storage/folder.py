@@ -32,8 +32,16 @@ class Folder:
         return self.path / "directory.db"
 
     @property
+    def limits(self) -> Path:
+        return self.path / "limits.db"
+
+    @property
     def transcripts(self) -> Path:
         return self.path / "transcripts.db"
+
+    @property
+    def greylist(self) -> Path:
+        return self.path / "greylist.db"
 
     @property
     def transcripts_key(self) -> Path:

@@ -34,6 +34,7 @@ FLOORS = (
     ("Floor 0: words", ("mail", "explain"), "What mail is made of, and what replies mean."),
 )
 GROUND = ("errors.py", "clock.py", "ids.py")
+PUBLIC = ("hooks.py",)
 OUTSIDE = "testing.py"
 
 HOUSE_HEAD = """\
@@ -50,7 +51,8 @@ room `trust/` are planned and not built yet.
 - Refusals are values (`Reply`, `Outcome`), bugs and broken disks are exceptions.
 - A protocol file knows no socket and no clock: bytes are fed in, events are pulled out, an answer is given, output is
   taken.
-- A message's octets are never changed. A trace header goes on top; the rest goes out as it came in.
+- A message's octets are never changed. A trace header goes on top; the rest goes out as it came in. Of a device's
+  message, a sender that is not its own is renamed ([devices.md](devices.md)).
 
 How a message walks through these rooms: [journey.md](journey.md).
 """
@@ -71,6 +73,8 @@ def house_page() -> str:
         for room in rooms:
             folder = PACKAGE / room
             parts.append(f"### `{room}/`\n\n{_room_words(folder)}\n\n{_lines(_files(folder), folder)}\n")
+    public = _lines([PACKAGE / name for name in PUBLIC], PACKAGE)
+    parts.append(f"### For files of your own\n\nWhat programs of users import.\n\n{public}\n")
     ground = _lines([PACKAGE / name for name in GROUND], PACKAGE)
     parts.append(f"## Ground\n\nEveryone may stand on it.\n\n{ground}\n")
     outside = _lines([PACKAGE / OUTSIDE], PACKAGE)

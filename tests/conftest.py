@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -32,11 +33,11 @@ async def entrance(tmp_path: Path, furniture: Path) -> AsyncIterator[OpenHouse]:
     async with AsyncExitStack() as houses:
         number = 0
 
-        async def open_house(*settings: str, role: str = "mx", tls: str = "none") -> House:
+        async def open_house(*settings: str, **ways: Any) -> House:
             nonlocal number
             number += 1
             folder = tmp_path / f"house{number}"
             folder.mkdir()
-            return await houses.enter_async_context(House(folder, furniture, *settings, role=role, tls=tls))
+            return await houses.enter_async_context(House(folder, furniture, *settings, **ways))
 
         yield open_house

@@ -15,21 +15,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from glasspost.clock import SystemClock
+from glasspost.clock import Clock, SystemClock
 from glasspost.inbound.entrance import Entrance
 from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.mail.address import Address
+from glasspost.net.dns import Resolver
 from glasspost.net.tls import self_signed, server_context
-from glasspost.node import wiring
+from glasspost.node import device_wiring, wiring
+from glasspost.node.gatehouse import Gatehouse
 from glasspost.node.settings import Config, Listener
 from glasspost.storage.accounts import Directory
 from glasspost.storage.database import Database
+from glasspost.storage.folder import Folder
+from glasspost.storage.guesses import Guesses
 from glasspost.storage.mailboxes import Mailboxes
+from glasspost.storage.sign_in import Desk
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Intake, deposit_header
-from glasspost.storage.transcripts import Transcripts
+from glasspost.storage.transcripts import Recording, Transcripts
 
 HOSTNAME = "mail.example.test"
 PASSWORD = "tulip-7"
@@ -47,13 +52,54 @@ def furnish(path: Path) -> None:
     directory.close()
 
 
+DEVICES: list[dict[str, Any]] = [
+    {"name": "printer", "sender": "office@example.org", "networks": ["127.0.0.0/8"]},
+    {"name": "camera", "sender": "garden@example.org", "username": "camera", "password": PASSWORD},
+]  # who comes to a listener of role device, where nothing else is said
+
+
+class Noted(Recording):
+    """A recording whose notes a test can read at once."""
+
+    def __init__(self, house: Overheard, number: int, kind: str, local: str, peer: str) -> None:
+        super().__init__(house, number, kind, local, peer)
+        self.notes = house.notes
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        super().note(text)
+
+
+class Overheard(Transcripts):
+    """A record that is not kept, but for the notes."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, clock=SystemClock(), enabled=False)
+        self.notes: list[str] = []
+
+    def open(self, kind: str, local: str, peer: str) -> Recording:
+        return Noted(self, super().open(kind, local, peer).number, kind, local, peer)
+
+
 class House:
     """`async with House(folder, furniture, "smtp.max_errors = 3") as house`. The settings are lines of TOML."""
 
-    def __init__(self, folder: Path, furniture: Path, *settings: str, role: str = "mx", tls: str = "none") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        furniture: Path,
+        *settings: str,
+        role: str = "mx",
+        tls: str = "none",
+        address: str = "127.0.0.1",
+        clock: Clock | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
         tree: dict[str, Any] = tomllib.loads("\n".join(settings))
         tree.setdefault("node", {}).update(hostname=HOSTNAME, data=str(folder))
-        tree["listener"] = [{"role": role, "port": 0, "tls": tls}]
+        tree["listener"] = [{"role": role, "address": address, "port": 0, "tls": tls}]
+        if role == "device":
+            tree.setdefault("device", DEVICES)
         self.config = Config.model_validate(tree, context={"folder": folder})
         shutil.copy(furniture, folder / "directory.db")
         self.folder = folder
@@ -61,21 +107,27 @@ class House:
         self.database = Database(folder / "spool.db", "spool")
         self.spool = Spool(self.database, HOSTNAME, self.config.relay.lease)
         self.mailboxes = Mailboxes(self.database)
-        self.transcripts = Transcripts(folder / "transcripts.db", clock=SystemClock(), enabled=False)
+        self.transcripts = Overheard(folder / "transcripts.db")
+        self.guesses = Guesses(folder / "limits.db", wiring.guess_settings(self.config))
         self.accepted: list[Intake] = []
+        servers = [(server.address, server.port) for server in self.config.dns.servers]
+        self.resolver = Resolver(servers, self.config.dns.timeout, clock=clock)
+        self.gatehouse = Gatehouse(self.config, Folder(folder), self.directory, self.resolver, clock)
         smtp = self.config.smtp
         self.entrance = Entrance(
             settings=wiring.inbound_settings(self.config, self.config.listener[0]),
             policy=Policy(wiring.policy_settings(self.config), self.directory, self.mailboxes),
-            directory=self.directory,
+            desk=Desk(self.directory, self.guesses),
             spool=self.spool,
             transcripts=self.transcripts,
             limits=ConnectionLimits(smtp.max_connections, smtp.max_connections_per_address),
-            clock=SystemClock(),
+            clock=clock,
             accepted=self._accepted,
             may_claim=lambda intake: False,
             tls_context=self._tls_context(self.config.listener[0]),
             sessions=set(),
+            bridge=device_wiring.bridge(self.config, self.config.listener[0]),
+            gates=self.gatehouse.gates(self.config.listener[0]),
             burden=Burden(smtp.max_memory),
         )
         self.port = 0
@@ -84,6 +136,7 @@ class House:
     async def __aenter__(self) -> House:
         loop = asyncio.get_running_loop()
         self.database.start(loop)
+        self.gatehouse.start(loop)
         self._server = await loop.create_server(self.session, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -94,9 +147,12 @@ class House:
         for session in list(self.entrance.sessions):
             session.abort()
         await asyncio.sleep(0)
+        await self.resolver.close()
+        await self.gatehouse.close()
         await self.transcripts.close()
         await self.database.close()
         self.directory.close()
+        self.guesses.close()
 
     def session(self) -> SmtpSession:
         """A session of this house, for a socket of its own."""
@@ -112,7 +168,10 @@ class House:
     def _tls_context(self, listener: Listener) -> ssl.SSLContext | None:
         if listener.tls == "none":
             return None
-        return server_context(*self_signed(self.folder, HOSTNAME), self.config.tls.minimum)
+        usual = server_context(*self_signed(self.folder, HOSTNAME), self.config.tls.minimum)
+        if listener.role == "device":
+            return device_wiring.tls_context(self.config, self.folder, usual)
+        return usual
 
     # --- what is in the store ---------------------------------------------------------------------------------
 
@@ -133,6 +192,11 @@ class House:
         )
         return b"".join(data for (data,) in chunks)
 
+    @property
+    def repairs(self) -> list[str]:
+        """The names of the leniencies that were used, in order."""
+        return [note.split(": ")[1] for note in self.transcripts.notes if note.startswith("repaired: ")]
+
     async def written(self) -> None:
         """Everything that was given to the writer until now is in the store."""
         await self.database.written(lambda connection: None)
@@ -141,8 +205,8 @@ class House:
 class Wire(asyncio.Transport):
     """A transport without a socket, so that a test decides how the bytes are cut. `said`: what the session said."""
 
-    def __init__(self, session: SmtpSession) -> None:
-        super().__init__({"peername": ("127.0.0.1", 4711), "sockname": ("127.0.0.1", 25)})
+    def __init__(self, session: SmtpSession, ip: str = "127.0.0.1") -> None:
+        super().__init__({"peername": (ip, 4711), "sockname": ("127.0.0.1", 25)})
         self.session = session
         self.said = b""
         self.closed = False

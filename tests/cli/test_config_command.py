@@ -17,7 +17,7 @@ def run(*words: str) -> str:
     """What the command prints; raises what it raises, as cli/main.py will see it."""
     result = CliRunner().invoke(app, list(words), catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def test_check_says_ok_in_one_line(tmp_path: Path) -> None:
@@ -25,6 +25,15 @@ def test_check_says_ok_in_one_line(tmp_path: Path) -> None:
     file.write_text(LISTENER)
     said = run("check", "--config", str(file), "--data", str(tmp_path / "mail"))
     assert said == f"OK: {file}; 1 listener; data in {tmp_path / 'mail'}\n"
+
+
+def test_check_says_loudly_that_a_certificate_is_self_signed(tmp_path: Path) -> None:
+    file = tmp_path / "g.toml"
+    file.write_text(LISTENER)
+    said = CliRunner().invoke(app, ["check", "--config", str(file), "--data", str(tmp_path / "mail")])
+    assert "NO CERTIFICATE IS CONFIGURED: a self-signed one is shown" in said.stderr
+    file.write_text(LISTENER + 'tls = "none"\n')
+    assert CliRunner().invoke(app, ["check", "--config", str(file), "--data", str(tmp_path / "mail")]).stderr == ""
 
 
 def test_check_tells_everything_with_the_exit_code_of_configurations(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from glasspost.protocol import sasl
 from glasspost.protocol.pop3_events import Event, Fetch, Pop3Settings, SignIn, StartTls, Update
 from glasspost.protocol.pop3_server import Pop3Server
 from glasspost.protocol.pop3_table import VERBS
+from glasspost.protocol.sasl import Credentials
 
 _STLS = re.compile(rb"(?i)stls[^\n]*\n")
 MESSAGES = (
@@ -118,9 +119,12 @@ class Play:
         core = self.core
         match event:
             case SignIn():
-                self.held.events.append(("sign in", event.username, event.password))
-                self._check_secret(event.password)
-                if "good" in event.password:
+                question = event.question
+                password = question.password if isinstance(question, Credentials) else ""
+                self.held.events.append(("sign in", question.username, password))
+                if password:
+                    self._check_secret(password)
+                if "good" in password:
                     core.opened(self._maildrop)
                 else:
                     core.refuse_sign_in()

@@ -26,6 +26,7 @@ from fuzz.talks import client_side
 from glasspost.mail import reply as say
 from glasspost.mail.reply import Reply
 from glasspost.protocol import smtp_events as events
+from glasspost.protocol.sasl import Credentials
 from glasspost.protocol.smtp_offer import ServerSettings
 from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.protocol.smtp_table import TABLE, State
@@ -144,8 +145,8 @@ class Play:
             self.held.events.append((name, event.verb))
         if isinstance(event, events.Forgotten):
             self._body.clear()
-        if isinstance(event, events.SignIn):
-            self._check_secret(event.credentials.password)
+        if isinstance(event, events.SignIn) and isinstance(event.question, Credentials):
+            self._check_secret(event.question.password)
         if isinstance(event, events.StartTls):
             assert self.core.chat.unread == 0, "octets in the clear would cross into TLS"
 
@@ -193,7 +194,9 @@ def _verdict(event: events.Event) -> Reply:
         case events.Data():
             return say.GO_AHEAD
         case events.SignIn():
-            return say.AUTH_OK if "good" in event.credentials.password else say.AUTH_FAILED
+            question = event.question
+            good = isinstance(question, Credentials) and "good" in question.password
+            return say.AUTH_OK if good else say.AUTH_FAILED
         case events.StartTls():
             return say.TLS_READY
         case events.BodyEnded():

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "src" / "glasspost"
 FLOORS = {
     "errors": 0, "clock": 0, "ids": 0,
     "mail": 1, "explain": 1,
+    "hooks": 2,  # the public types of a hooks file
     "protocol": 2,
     "storage": 3, "net": 3, "trust": 3,
     "inbound": 4, "outbound": 4, "retrieval": 4,

@@ -38,6 +38,7 @@ FILLS = {
     "host": HOST,
     "hostname": HOST,
     "last": 100_000,
+    "mechanism": "SCRAM-SHA-256-PLUS",
     "left": 100_000,
     "limit": 52_428_800,
     "members": "\n".join([f"<{ADDRESS}>"] * 3),
@@ -52,6 +53,7 @@ FILLS = {
     "text": "Commands:\nEHLO     say hello and ask what this server can do",
     "uid": "q02k34w86px3",
     "verb": "STARTTLS",
+    "wait": "90 min",
     "when": "after the message was sent",
 }
 

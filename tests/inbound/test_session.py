@@ -505,7 +505,7 @@ async def test_after_tls_everything_begins_anew(entrance) -> None:
         code, offer = client.docmd("EHLO", "client.example")
         assert code == 250
         assert b"STARTTLS" not in offer
-        assert b"AUTH PLAIN LOGIN" in offer
+        assert b"AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN" in offer
         assert client.docmd("STARTTLS")[0] == 503
         assert client.docmd("MAIL", "FROM:<alice@example.test>")[0] == 530
 
@@ -611,7 +611,7 @@ async def test_a_client_that_ends_tls_in_the_middle_leaves_nothing(entrance) -> 
 
 async def test_reasons_and_outcomes_are_noted(entrance, monkeypatch) -> None:
     notes: list[str] = []
-    house = await entrance(role="submission")
+    house = await entrance("submission.own_addresses = false", role="submission")
     recording_type = type(house.transcripts.open("smtp-in", "", ""))
     monkeypatch.setattr(recording_type, "note", lambda self, text: notes.append(text))
     async with visit(house) as client:
@@ -625,7 +625,8 @@ async def test_reasons_and_outcomes_are_noted(entrance, monkeypatch) -> None:
     (intake,) = house.accepted
     assert notes == [
         "sign-in refused for alice@example.test",
-        "signed in as alice@example.test",
+        "signed in as alice@example.test by PLAIN (after 0.5 s, for earlier failures)",
+        "completed: Date, Message-ID, From",
         f"safe on disk as {intake.queue_id}: {intake.size} octets, 1 into mailboxes, 0 queued",
     ]
 
@@ -633,7 +634,7 @@ async def test_reasons_and_outcomes_are_noted(entrance, monkeypatch) -> None:
 async def test_what_may_be_a_password_is_not_noted_as_a_name(entrance, monkeypatch) -> None:
     """Whoever types the password where the name belongs finds no trace of it; a name of ours is a name."""
     house = await entrance(role="submission")
-    known = house.directory.known_name
+    known = house.directory.lock.known_name
     assert known("tulip-7") == known("tulip-7@elsewhere.test") == "an unknown name"
     assert known("Alice") == "alice@example.test"
     assert known("nobody@example.test") == "nobody@example.test"
@@ -683,11 +684,11 @@ async def test_the_record_says_how_a_visit_ended(entrance, monkeypatch) -> None:
     assert await ended_as(entrance, monkeypatch, falls_silent, impatient="yes") == "timed out"
 
 
-@pytest.mark.parametrize("where", ["judge_recipient", "sign_in", "accept"])
+@pytest.mark.parametrize("where", ["judge_recipient", "judge", "accept"])
 async def test_a_bug_of_ours_is_told_before_the_line_is_cut(entrance, monkeypatch, capsys, where) -> None:
     """In the answer to a command, in a task, and after the commit: 421, and the place goes on record, but no words of
     the exception, which may hold what the client sent."""
-    house = await entrance(role="submission")
+    house = await entrance("submission.own_addresses = false", role="submission")
     ends: list[str] = []
     recording_type = type(house.transcripts.open("smtp-in", "", ""))
     monkeypatch.setattr(recording_type, "close", lambda self, verdict="": ends.append(verdict))
@@ -695,12 +696,12 @@ async def test_a_bug_of_ours_is_told_before_the_line_is_cut(entrance, monkeypatc
     def bug(*_: object, **__: object) -> None:
         raise KeyError(PASSWORD)
 
-    room = {"judge_recipient": house.entrance.policy, "sign_in": house.directory, "accept": house.spool}[where]
+    room = {"judge_recipient": house.entrance.policy, "judge": house.entrance.desk, "accept": house.spool}[where]
     monkeypatch.setattr(type(room), where, bug)
     async with visit(house) as client:
         await client.begin()
         client.writer.write(b"AUTH PLAIN AGFsaWNlQGV4YW1wbGUudGVzdAB0dWxpcC03\r\n")
-        if where != "sign_in":
+        if where != "judge":
             await client.reply()
             client.writer.write(ENVELOPE + b"DATA\r\nHello\r\n.\r\n")
         said = await client.rest()

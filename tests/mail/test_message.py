@@ -231,6 +231,22 @@ def test_garbage_costs_one_pass(hostile: bytes) -> None:
     assert time.process_time() - started < 0.5
 
 
+@pytest.mark.parametrize(
+    ("head", "optional"),
+    [
+        (b"TLS-Required: No\r\n", True),
+        (b"Subject: x\r\ntls-required:NO\r\n", True),
+        (b"TLS-Required:\r\n No\r\n", True),
+        (b"TLS-Required: Yes\r\n", False),
+        (b"TLS-Required: No\r\nTLS-Required: No\r\n", False),  # RFC 8689 §3: not more than one
+        (b"Subject: x\r\n\r\nTLS-Required: No\r\n", False),
+        (b"X-TLS-Required: No\r\n", False),
+    ],
+)
+def test_the_wish_to_go_without_tls(head: bytes, optional: bool) -> None:
+    assert scan_headers(head).tls_optional is optional
+
+
 @given(st.binary(max_size=300) | st.text("Ra:x \r\n\t", max_size=80).map(str.encode))
 def test_split_loses_nothing_and_agrees_with_the_scan(data: bytes) -> None:
     header, body = split_header(data)

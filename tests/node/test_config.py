@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -346,7 +347,7 @@ def test_faults_in_the_environment_are_told_by_the_variables_name(tmp_path: Path
         'environment: GLASSPOST_SMTP__MAX_ERORS: There is no such setting. Did you mean "GLASSPOST_SMTP__MAX_ERRORS"?',
         'environment: GLASSPOST_POP3__CLEARTEXT_AUTH: Must be "loopback", "never" or "always". '
         'Did you mean "loopback"?',
-        "environment: smarthost.host: Must be given.",
+        "environment: smarthost.host: Must be given, or socket.",
         'environment: GLASSPOST_DNS__SERVERS: "x.y" is no DNS server. Write "192.0.2.1", "192.0.2.1:5353" or '
         '"[2001:db8::1]:53".',
     ]
@@ -384,3 +385,22 @@ def test_where_each_setting_was_said(tmp_path: Path) -> None:
     assert str(origins["smtp", "max_errors"]) == f"{file}:2"
     assert str(origins["smtp", "vrfy"]) == "GLASSPOST_SMTP__VRFY"
     assert ("smtp", "expn") not in origins
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('[[destination]]\ndomain = "a.test"\ntls = "may"\nnames = ["mx.a.test"]', "destination.names"),
+        ('[[destination]]\ndomain = "a.test"\ntls = "encrypt"\nca_file = "ca.pem"', "destination.ca_file"),
+        (
+            '[[destination]]\ndomain = "*"\ntls = "may"\n[[destination]]\ndomain = "*"\ntls = "none"',
+            "destination.domain",
+        ),
+        ('[[certificate]]\ncertificate = "c.pem"\nkey = "k.pem"', "certificate.certificate"),
+    ],
+)
+def test_what_contradicts_itself_about_tls_is_told(tmp_path: Path, text: str, key: str) -> None:
+    (tmp_path / "g.toml").write_text(text)
+    with pytest.raises(ConfigurationError) as raised:
+        load(tmp_path / "g.toml", {})
+    assert [re.sub(r"\.\d+", "", problem.key) for problem in raised.value.problems] == [key]

@@ -11,6 +11,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
+from glasspost.errors import ConfigurationError
 from glasspost.node.config import read
 from glasspost.node.config_check import findings
 from glasspost.storage.database import open_connection
@@ -156,3 +157,30 @@ def test_everything_is_found_at_once(tmp_path: Path, taken: int) -> None:
     (tmp_path / "file").write_text("in the way")
     text = f'[[listener]]\nrole = "mx"\nport = {taken}\n[node]\ndata = "file"\n{tls("no.pem", "no.key")}'
     assert len(found(tmp_path, text)) == 4
+
+
+def test_what_a_device_names(tmp_path: Path) -> None:
+    (tmp_path / "c.pem").write_text("no certificate")
+    text = (
+        '[[device]]\nname = "camera"\nsender = "a@example.org"\nusername = "camera"\npassword_file = "none"\n'
+        '[bridge]\ncertificate = "c.pem"\nkey = "c.pem"\n'
+    )
+    told = "\n".join(found(tmp_path, text))
+    assert "5: device.password_file: none cannot be read: no such file or directory." in told
+    assert "7: bridge.certificate: cannot be used: " in told
+
+
+def test_rules_that_cannot_be_read_are_named_with_their_line(tmp_path: Path) -> None:
+    (tmp_path / "rules.txt").write_text("deny sender spam.example\n\ndeny sender @\n")
+    (inline,) = found(tmp_path, '[checks]\nrules = ["deny client 192.0.2.1/24"]\n', ports=False)
+    assert "2: checks.rules: 192.0.2.1/24 has host bits set" in inline
+    (listed,) = found(tmp_path, '[checks]\nrule_files = ["rules.txt"]\n', ports=False)
+    assert "rules.txt:3: checks.rule_files: " in listed
+    (missing,) = found(tmp_path, '[checks]\nrule_files = ["none.txt"]\n', ports=False)
+    assert "none.txt: checks.rule_files: " in missing
+
+
+@pytest.mark.parametrize("rate", ['"60"', '"60/year"', "true", "60"])
+def test_a_rate_says_in_what_time(tmp_path: Path, rate: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no rate"):
+        found(tmp_path, f"[limits]\nconnections = {rate}\n", ports=False)

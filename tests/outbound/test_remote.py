@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from glasspost.errors import StoreError
 from glasspost.mail.address import Address
 from glasspost.mail.envelope import BodyType, Notify, Outcome, Verdict
 from glasspost.net.dialer import dial
+from glasspost.net.tls import ClientContexts
 from glasspost.outbound.connections import ReuseSettings
 from glasspost.outbound.conversation import Conversation, ConversationSettings, Timeouts
 from glasspost.outbound.remote import RemoteCourier, RemoteSettings
@@ -177,8 +179,8 @@ class Post:
         content = content or MemoryContent(BODY)
         message = Message(
             id=len(self.recordings) + 1,
-            reverse_path=Address("ann", "example.com"),
             **{
+                "reverse_path": Address("ann", "example.com"),
                 "body": BodyType.SEVEN_BIT, "smtputf8": False, "eight_bit": False, "ret": "", "envid": "",
                 "size": content.size, "arrived": 0.0, "conversation": "c0", "content": content, **parts,
             },
@@ -207,6 +209,16 @@ def server_tls(name: str = "mx.example.org") -> ssl.SSLContext:
     return context
 
 
+class Trusting(ClientContexts):
+    """The contexts of a client whose system trusts AUTHORITY."""
+
+    def verifying(self, ca_file: Path | None = None, *, any_name: bool = False) -> ssl.SSLContext:
+        context = super().verifying(ca_file, any_name=any_name)
+        if ca_file is None:
+            AUTHORITY.configure_trust(context)
+        return context
+
+
 LOOPS = {"asyncio": asyncio.DefaultEventLoopPolicy, "uvloop": uvloop.EventLoopPolicy}
 
 
@@ -230,11 +242,6 @@ async def make_post() -> AsyncIterator[MakePost]:
         client: SmtpClientSettings | None = None,
         dialer: Any = dial,
     ) -> Post:
-        opportunistic = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        opportunistic.check_hostname = False
-        opportunistic.verify_mode = ssl.CERT_NONE
-        verifying = ssl.create_default_context()
-        AUTHORITY.configure_trust(verifying)
         recordings: list[Notebook] = []
 
         def open_recording(local: str, peer: str) -> Any:
@@ -249,8 +256,7 @@ async def make_post() -> AsyncIterator[MakePost]:
             settings,
             dial=dialer,
             open_recording=open_recording,
-            opportunistic=opportunistic,
-            verifying=verifying,
+            contexts=Trusting(),
             clock=SystemClock(),
         )
         posts.append(Post(courier, recordings))
@@ -542,7 +548,7 @@ async def test_starttls_is_used_where_it_is_offered(post: Post, level: str) -> N
         assert await post.verdicts(server.route(tls=level)) == [("relayed", "250 2.0.0 taken")]
         await post.courier.close()
     assert "# TLSv1.3, TLS_" in post.notes
-    assert ("certificate verified" in post.notes) is (level == "verify")
+    assert ("verified by the system's authorities, for the host name" in post.notes) is (level == "verify")
 
 
 async def test_a_certificate_for_another_name_is_not_verified(post: Post) -> None:
@@ -600,7 +606,7 @@ async def test_implicit_tls_begins_before_the_greeting(post: Post) -> None:
     async with Scripted(HELLO + TAKE + QUIT, tls=server_tls(), implicit=True) as server:
         assert await post.verdicts(server.route(tls="verify", implicit_tls=True)) == [("relayed", "250 2.0.0 taken")]
         await post.courier.close()
-    assert "certificate verified" in post.notes
+    assert "verified by the system's authorities, for the host name" in post.notes
 
 
 async def test_implicit_tls_that_fails_is_reported(post: Post) -> None:
@@ -646,6 +652,135 @@ async def test_a_password_does_not_leave_the_machine_in_the_clear(make_post: Mak
     async with Scripted(OFFERS_AUTH + QUIT) as server:
         ((verdict, reply),) = await post.verdicts(server.route(username="ann", password="x"))
         assert verdict == "deferred" and reply.endswith("passwords travel only encrypted")
+
+
+# --- what a destination must prove --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_authority(tmp_path: Path) -> Path:
+    """The authority of these tests as a file; the system does not trust it."""
+    AUTHORITY.cert_pem.write_to_path(str(tmp_path / "own.pem"))
+    return tmp_path / "own.pem"
+
+
+async def test_a_destination_may_have_an_authority_of_its_own(post: Post, own_authority: Path, tmp_path: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "another.pem"))
+    taken = OFFERS_TLS + SECURED + TAKE + QUIT
+    async with Scripted(taken, OFFERS_TLS, tls=server_tls()) as server:
+        route = server.route(tls="verify", ca_file=own_authority)
+        assert await post.verdicts(route) == [("relayed", "250 2.0.0 taken")]
+        ((verdict, reply),) = await post.verdicts(server.route(tls="verify", ca_file=tmp_path / "another.pem"))
+        assert (verdict, reply[:9]) == ("deferred", "451 4.7.5")
+        await post.courier.close()
+    assert "verified by own.pem, for the host name" in post.notes
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+async def test_the_certificate_must_be_for_one_of_the_names_that_a_destination_has(post: Post, implicit: bool) -> None:
+    """Whatever the DNS says the host is called: nothing is said to a server that cannot prove one of them."""
+    shown = server_tls("mail.provider.test")
+    hello, wrong = (HELLO, "S: 220 mx\nSILENCE") if implicit else (OFFERS_TLS + SECURED, OFFERS_TLS + "SILENCE")
+    async with Scripted(hello + TAKE + QUIT, wrong, tls=shown, implicit=implicit) as server:
+        right = server.route(tls="verify", implicit_tls=implicit, names=("other.test", "mail.provider.test"))
+        assert await post.verdicts(right) == [("relayed", "250 2.0.0 taken")]
+        await post.courier.close()
+        heard = list(server.heard)
+        ((verdict, reply),) = await post.verdicts(replace(right, key="mx:2", names=("mx.example.org",)))
+        assert verdict == "deferred"
+        assert reply.startswith("451 4.7.5") and reply.endswith("names that this destination has: mx.example.org")
+        assert server.heard[len(heard) :] in ([], ["EHLO client.example.com", "STARTTLS"])
+    assert "for other.test or mail.provider.test" in post.notes
+
+
+async def test_a_certificate_of_nobody_known_is_not_believed_for_its_names(post: Post) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("mail.provider.test").configure_cert(context)
+    async with Scripted(OFFERS_TLS, tls=context) as server:
+        ((verdict, reply),) = await post.verdicts(server.route(tls="verify", names=("mail.provider.test",)))
+        assert (verdict, reply[:9]) == ("deferred", "451 4.7.5")
+
+
+# --- REQUIRETLS (RFC 8689) ----------------------------------------------------------------------------------------
+
+TAKE_SAFELY = TAKE.replace("C: MAIL", "C: MAIL FROM:<ann@example.com> REQUIRETLS")
+SECURED_SAFELY = SECURED.replace("S: 250 PIPELINING", "S: 250-PIPELINING\nS: 250 REQUIRETLS")
+SURE: dict[str, Any] = {"tls": "may", "names_are_sure": True}
+
+
+async def test_requiretls_goes_over_proved_tls_and_is_said_again(post: Post) -> None:
+    async with Scripted(OFFERS_TLS + SECURED_SAFELY + TAKE_SAFELY + QUIT, tls=server_tls()) as server:
+        assert await post.verdicts(server.route(**SURE), requiretls=True) == [("relayed", "250 2.0.0 taken")]
+        await post.courier.close()
+    assert "verified by " in post.notes  # although the route asks for no proof from other mail
+
+
+async def test_other_mail_does_not_say_requiretls(post: Post) -> None:
+    plain = TAKE.replace("C: MAIL", "C: MAIL FROM:<ann@example.com>")
+    async with Scripted(OFFERS_TLS + SECURED_SAFELY + plain + QUIT, tls=server_tls()) as server:
+        assert await post.verdicts(server.route(tls="verify", names_are_sure=True)) == [("relayed", "250 2.0.0 taken")]
+        await post.courier.close()
+        assert "MAIL FROM:<ann@example.com>" in server.heard
+
+
+@pytest.mark.parametrize(
+    ("script", "name", "reply"),
+    [
+        (OFFERS_TLS + SECURED + QUIT, "mx.example.org", "550 5.7.30"),
+        (HELLO + QUIT, "mx.example.org", "550 5.7.10"),
+        (GREET + "S: 250-mx\nS: 250 STARTTLS\nC: STARTTLS\nS: 502 no\n" + QUIT, "mx.example.org", "550 5.7.10"),
+        (OFFERS_TLS, "elsewhere.example.org", "550 5.7.10"),
+    ],
+    ids=["not offered", "no TLS", "TLS refused", "another's certificate"],
+)
+async def test_what_cannot_go_safely_comes_back_at_once(post: Post, script: str, name: str, reply: str) -> None:
+    async with Scripted(script, tls=server_tls(name)) as server:
+        ((verdict, said),) = await post.verdicts(server.route(**SURE), requiretls=True)
+        assert (verdict, said[:10].rstrip()) == ("failed", reply)
+        await post.courier.close()
+        assert not any(line.startswith("MAIL") for line in server.heard)
+
+
+async def test_a_handshake_that_was_cut_off_says_nothing_for_ever(post: Post) -> None:
+    broken = GREET + "S: 250-mx\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\nC: \x16\nCLOSE"
+    async with Scripted(broken) as server:
+        ((verdict, reply),) = await post.verdicts(server.route(**SURE), requiretls=True)
+        assert (verdict, reply[:9]) == ("deferred", "451 4.7.5")
+
+
+async def test_the_next_host_may_offer_what_the_first_does_not(post: Post) -> None:
+    safe = OFFERS_TLS + SECURED_SAFELY + TAKE_SAFELY + QUIT
+    async with (
+        Scripted(OFFERS_TLS + SECURED + QUIT, tls=server_tls()) as first,
+        Scripted(safe, tls=server_tls("mx2.example.org")) as second,
+    ):
+        route = to(first.host(), second.host("mx2.example.org"), **SURE)
+        assert await post.verdicts(route, requiretls=True) == [("relayed", "250 2.0.0 taken")]
+        await post.courier.close()
+
+
+async def test_a_name_that_only_the_dns_has_told_is_no_proof(post: Post) -> None:
+    async with Scripted(HELLO) as server:
+        ((verdict, reply),) = await post.verdicts(server.route(tls="verify"), requiretls=True)
+        assert verdict == "failed"
+        assert reply.startswith("550 5.7.10") and "mail for example.org is known from the unprotected DNS" in reply
+        assert server.connections == 0
+
+
+async def test_a_report_goes_as_it_can_rather_than_nowhere(post: Post) -> None:
+    """RFC 8689 §5: safely where that is possible, and else as other mail does."""
+    clear = TAKE.replace("C: MAIL", "C: MAIL FROM:<>")
+    safe = clear.replace("<>", "<> REQUIRETLS")
+    async with Scripted(
+        OFFERS_TLS + SECURED_SAFELY + safe + QUIT, HELLO + QUIT, HELLO + clear + QUIT, tls=server_tls()
+    ) as server:
+        for _ in range(2):
+            said = await post.verdicts(server.route(**SURE), requiretls=True, reverse_path=None)
+            assert said == [("relayed", "250 2.0.0 taken")]
+            await post.courier._connections.close(1)
+            post.courier._connections._closing = False
+        assert server.connections == 3
+        assert [line for line in server.heard if line.startswith("MAIL")] == ["MAIL FROM:<> REQUIRETLS", "MAIL FROM:<>"]
 
 
 # --- large messages -----------------------------------------------------------------------------------------------

@@ -180,6 +180,19 @@ async def test_a_delay_says_until_when(spool: Spool, reports: Reports) -> None:
     assert "Will-Retry-Until: Wed, 20 Jan 2027" in status
 
 
+async def test_a_report_on_mail_that_demands_tls_repeats_the_header_only_and_demands_it_too(
+    spool: Spool, reports: Reports
+) -> None:
+    """RFC 8689 §5, whatever RET says."""
+    intake = intake_for(spool, "bob@away.test", ret="FULL")
+    intake.envelope.requiretls = True
+    await accepted(spool, intake)
+    (queued,) = await spool.claim(NOW, 100)
+    (report,) = await reports.compose(queued.message, [Result(queued, REFUSED, "failed")])
+    assert b"Content-Type: text/rfc822-headers" in report.draft.in_one()
+    assert report.envelope.requiretls
+
+
 # --- in words -------------------------------------------------------------------------------------------------
 
 GREYLISTED = Reply(450, "4.2.0", "<bob@away.test>: Recipient address rejected: Greylisted")

@@ -235,7 +235,7 @@ def test_a_lane_grows_with_what_it_takes_and_only_with_that() -> None:
     lane, schedule = Lane("mx:away.test", None, 4), Schedule(WAITS, 0.0)
     assert not lane.answer(took=True, most=4)
     lane.fail(NOW, schedule, SILENT.reply)
-    assert (lane.width, lane.rests(NOW), lane.rests(NOW + 60)) == (1, True, False)
+    assert (lane.width, lane.rests(NOW), lane.rests(NOW + 60)) == (1, SILENT.reply, None)
     assert not lane.answer(took=False, most=4)
     assert [lane.answer(took=True, most=4) for _ in range(4)] == [True, True, True, False]
     assert lane.width == 4

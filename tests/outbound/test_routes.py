@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from glasspost.mail import reply
 from glasspost.mail.reply import Reply
 from glasspost.net.dns import Resolver
-from glasspost.outbound.routes import Host, Route, Router, RoutingSettings, Smarthost
+from glasspost.outbound.routes import Destination, Host, Route, Router, RoutingSettings, Smarthost
 from glasspost.testing import Fault, Nameserver
 
 ZONE = """
@@ -116,7 +117,7 @@ def router(nameserver: Nameserver) -> Routing:
 
 
 def mx(domain: str, *hosts: Host) -> Route:
-    return Route(f"mx:{domain}", hosts, tls="may")
+    return Route(f"mx:{domain}", hosts, tls="may", names_are_sure=domain.startswith("["))
 
 
 ROUTES: list[tuple[str, str, Route | Reply]] = [
@@ -256,6 +257,28 @@ async def test_the_port_for_mx_is_a_setting_and_part_of_who_we_are(router: Routi
     assert route == mx("bareself.test", Host("bareself.test", 2525, ("192.0.2.99",)))
 
 
+@pytest.mark.parametrize(
+    ("domain", "proof"),
+    [
+        ("two.test", Destination("verify", ("mail.provider.test",), Path("own.pem"))),
+        ("bare.test", Destination("encrypt")),
+        ("[192.0.2.5]", Destination("may")),
+    ],
+)
+async def test_what_a_destination_must_prove_is_a_setting_of_its_own(
+    domain: str, proof: Destination, router: Routing
+) -> None:
+    """The most exact entry counts. Only names that somebody has written down are sure."""
+    table = {
+        "Two.test": Destination("verify", ("mail.provider.test",), Path("own.pem")),
+        ".test": Destination("encrypt"),
+    }
+    route = await router(replace(SETTINGS, destinations=table)).route(domain)
+    assert isinstance(route, Route)
+    assert Destination(route.tls, route.names, route.ca_file) == proof
+    assert route.names_are_sure is (bool(proof.names) or domain.startswith("["))
+
+
 async def test_tls_for_mx_is_a_setting(router: Routing) -> None:
     for domain in ("two.test", "[192.0.2.5]"):
         route = await router(replace(SETTINGS, tls="encrypt")).route(domain)
@@ -362,6 +385,7 @@ async def test_a_smarthost_brings_its_own_tls_and_sign_in(router: Routing) -> No
         implicit_tls=True,
         username="us",
         password="secret",
+        names_are_sure=True,
     )
     assert "secret" not in repr(found) + repr(relay)
 

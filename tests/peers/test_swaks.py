@@ -76,7 +76,9 @@ def test_submission_signs_in_over_tls(
 
     assert f" ~> AUTH {mechanism}" in said
     arrived = fetch(mailbox)
-    assert put_on_top(arrived, PLAIN) == ON_TOP
+    first, second, *completed, received = put_on_top(arrived, PLAIN)
+    assert [first, second, received] == ON_TOP
+    assert completed == ["Date", "Sender"], "what Bob's letter lacks, and who really sent it"
     assert b" with ESMTPSA (TLSv1.3 " in arrived
     talk = house.tell("conversations", "list", "--kind", "smtp-in", "--limit", "1").split()[0]
     assert PASSWORD not in house.tell("conversations", "show", talk)

@@ -90,8 +90,8 @@ class House:
                 self.body = b""
                 reply = say.QUEUED.saying(queue_id="q1")
             case events.SignIn():
-                happened += (event.credentials.username, event.credentials.password)
-                reply = say.AUTH_OK if event.credentials.password == "tulip" else say.AUTH_FAILED
+                happened += (event.question.username, event.question.password)
+                reply = say.AUTH_OK if event.question.password == "tulip" else say.AUTH_FAILED
             case events.StartTls():
                 reply = say.TLS_READY
             case events.Verify():
@@ -310,6 +310,21 @@ def test_tls_makes_everything_forgotten() -> None:
     assert house.hear(b"STARTTLS\r\n") == f"503 5.5.1 TLS is already on [{TAG}]\r\n".encode()
 
 
+def test_requiretls_is_offered_and_taken_under_tls_only() -> None:
+    """RFC 8689 §2."""
+    house = House(STARTTLS)
+    assert b"REQUIRETLS" not in house.hear(b"EHLO client.example\r\n")
+    assert house.hear(b"MAIL FROM:<a@b.example> REQUIRETLS\r\n").startswith(b"555 5.5.4 ")
+    house.hear(b"STARTTLS\r\n")
+    house.core.secured()
+    assert b"250-REQUIRETLS\r\n" in house.hear(b"EHLO client.example\r\n")
+    assert house.hear(b"MAIL FROM:<a@b.example> REQUIRETLS=YES\r\n").startswith(b"501 5.5.4 REQUIRETLS: it takes no")
+    house.hear(b"MAIL FROM:<a@b.example>\r\n")
+    assert house.core.envelope is not None and not house.core.envelope.requiretls
+    house.hear(b"RSET\r\nMAIL FROM:<a@b.example> requiretls SIZE=5\r\n")
+    assert house.core.envelope is not None and house.core.envelope.requiretls
+
+
 def test_auth_is_offered_only_where_it_is_taken() -> None:
     house = House(STARTTLS)
     said = house.hear(b"EHLO client.example\r\n")
@@ -390,7 +405,7 @@ def test_credentials_do_not_show_their_password() -> None:
     house.core.receive(b"AUTH PLAIN " + PLAIN + b"\r\n")
     event = house.core.next_event()
     assert isinstance(event, events.SignIn)
-    assert "tulip" not in repr(event.credentials)
+    assert "tulip" not in repr(event.question)
     house.core.answer(say.AUTH_OK)
 
 

@@ -10,6 +10,7 @@ A talk is one behaviour, as an administrator would read it. Its first line says 
     # no line end                    the line of the client above has no CRLF (a chunk that ends within a line)
     # kept for bob@example.test      a message was accepted, for these; `# >` lines below are its octets
     # nothing is kept                the store is empty in the end
+    # repaired: brackets             this leniency was used (docs/devices.md); all that were used stand there, in order
 
 In an `S:` line `...` stands for anything. Each talk ends with the server's goodbye. See tests/entrances.py for who
 lives in the house.
@@ -59,6 +60,7 @@ class Play:
     at_once: bool = True
     kept: list[Kept] = field(default_factory=list)
     nothing_kept: bool = False
+    repairs: list[str] = field(default_factory=list)
 
     @property
     def expected(self) -> list[str]:
@@ -99,6 +101,8 @@ def _take_note(play: Play, octets: bytes) -> None:
             play.settings.append(f"{key} {value}")
     elif note == "step by step":
         play.at_once = False
+    elif note.startswith("repaired: "):
+        play.repairs.append(note.removeprefix("repaired: "))
     elif note == "nothing is kept":
         play.nothing_kept = True
     elif note.startswith("kept for "):
@@ -206,6 +210,7 @@ async def test_talk(path, hold, entrance) -> None:
     await house.written()
     check_said(play, said)
     check_kept(play, house)
+    assert house.repairs == play.repairs, "not what the talk says was repaired"
 
 
 def test_there_are_talks() -> None:

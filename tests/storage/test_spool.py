@@ -185,7 +185,7 @@ async def test_what_is_due_is_claimed_the_longest_waiting_first(store: Store) ->
 async def test_a_claim_brings_back_all_that_is_known(store: Store) -> None:
     spool = store.node()
     given = intake_for(spool, '"a b"@away.test', "bob@away.test", notify=Notify.FAILURE, ret="FULL", sender="")
-    given.envelope.envid = "7"
+    given.envelope.envid, given.envelope.requiretls = "7", True
     given.recipients[0].orcpt = "rfc822;x@y"
     await accepted(spool, given)
     first, second = await spool.claim(NOW, 10)
@@ -194,6 +194,7 @@ async def test_a_claim_brings_back_all_that_is_known(store: Store) -> None:
     assert (first.notify, first.orcpt, first.attempts, first.generation) == (Notify.FAILURE, "rfc822;x@y", 0, 1)
     message = first.message
     assert (message.queue_id, message.reverse_path, message.ret, message.envid) == (given.queue_id, None, "FULL", "7")
+    assert (message.requiretls, message.tls_optional, message.smtputf8) == (True, False, False)
     assert (message.arrived, message.conversation, message.size) == (NOW, given.conversation, given.size)
     settlement = later(first)
     settlement.doubtful = settlement.delay_told = True
@@ -201,6 +202,15 @@ async def test_a_claim_brings_back_all_that_is_known(store: Store) -> None:
     (again,) = await spool.claim(NOW + 60, 10)
     assert (again.attempts, again.generation, again.doubtful, again.delay_told) == (1, 2, 1, True)
     assert again.last_reply == settlement.reply
+
+
+async def test_the_wish_to_go_without_tls_is_kept(store: Store) -> None:
+    spool = store.node()
+    given = intake_for(spool, "bob@away.test")
+    given.envelope.tls_optional = True
+    await accepted(spool, given)
+    (queued,) = await spool.claim(NOW, 10)
+    assert (queued.message.requiretls, queued.message.tls_optional) == (False, True)
 
 
 async def test_two_nodes_never_have_one_recipient_at_the_same_time(store: Store) -> None:

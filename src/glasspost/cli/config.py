@@ -17,7 +17,7 @@ from glasspost.clock import SystemClock
 from glasspost.errors import ConfigurationError
 from glasspost.node.catalogue import SECTIONS, SETTINGS
 from glasspost.node.config import Origin, Reading, read
-from glasspost.node.config_check import findings
+from glasspost.node.config_check import findings, notices
 from glasspost.node.settings_text import explain as explained
 from glasspost.node.settings_text import shown
 
@@ -50,6 +50,8 @@ def check(
         raise ConfigurationError(found)
     count = len(reading.config.listener)
     listeners = f"{count} listener{'' if count == 1 else 's'}"
+    for notice in notices(reading.config):
+        typer.echo(notice, err=True)
     typer.echo(f"OK: {reading.file}; {listeners}; data in {reading.config.node.data.absolute()}")
 
 

@@ -50,27 +50,25 @@ class Mistyped(GlasspostError):
 @domain_app.command("add")
 def add_domain(name: DomainName, data: Data = DEFAULT_DATA) -> None:
     """Take mail for a domain from now on."""
-    with _directory(data, create=True) as directory:
+    with open_directory(data, create=True) as directory:
         print(f"{directory.add_domain(name)} is ours now")
 
 
 @domain_app.command("list")
 def list_domains(data: Data = DEFAULT_DATA, as_json: AsJson = False) -> None:
     """Print the domains, and how much is in each."""
-    with _directory(data) as directory:
+    with open_directory(data) as directory:
         domains = directory.domains()
     if as_json:
-        _print_json([{"name": one.name, "accounts": one.accounts, "aliases": one.aliases} for one in domains])
+        print_json([{"name": one.name, "accounts": one.accounts, "aliases": one.aliases} for one in domains])
         return
-    _print_table(
-        ("DOMAIN", "ACCOUNTS", "ALIASES"), [(one.name, str(one.accounts), str(one.aliases)) for one in domains]
-    )
+    print_table(("DOMAIN", "ACCOUNTS", "ALIASES"), [(one.name, str(one.accounts), str(one.aliases)) for one in domains])
 
 
 @domain_app.command("remove")
 def remove_domain(name: DomainName, data: Data = DEFAULT_DATA) -> None:
     """Take no more mail for a domain. It must be empty."""
-    with _directory(data) as directory:
+    with open_directory(data) as directory:
         directory.remove_domain(name)
     print(f"{name} is not ours any more")
 
@@ -86,7 +84,7 @@ def add_account(
     where = read_address(address)
     octets = _octets(quota)
     password = _password(password_stdin)
-    with _directory(data, create=True) as directory:
+    with open_directory(data, create=True) as directory:
         known = where.route in directory.local_domains()
         account = directory.add_account(where, password, quota=octets, create_domain=True)
     if not known:
@@ -101,13 +99,13 @@ def list_accounts(
     as_json: AsJson = False,
 ) -> None:
     """Print the accounts."""
-    with _directory(data) as directory:
+    with open_directory(data) as directory:
         accounts = directory.accounts(domain)
     if as_json:
-        _print_json([_account_facts(one) for one in accounts])
+        print_json([_account_facts(one) for one in accounts])
         return
     rows = [(one.address, _size(one.quota), "yes" if one.enabled else "no") for one in accounts]
-    _print_table(("ADDRESS", "QUOTA", "ENABLED"), rows)
+    print_table(("ADDRESS", "QUOTA", "ENABLED"), rows)
 
 
 @account_app.command("remove")
@@ -118,7 +116,7 @@ def remove_account(
 ) -> None:
     """Remove an account, and its mail. No alias may lead to it."""
     where = read_address(address)
-    with _directory(data) as directory:
+    with open_directory(data) as directory:
         held = _mail_of(data, directory.account_at(where).id)
         if held and not yes:
             _must_agree(f"{address} holds {_messages(held)}; remove them, too?")
@@ -130,7 +128,7 @@ def remove_account(
 @account_app.command("disable")
 def disable_account(address: Name, data: Data = DEFAULT_DATA) -> None:
     """Take no mail for an account, and let nobody sign in to it. Its mail stays."""
-    with _directory(data) as directory:
+    with open_directory(data) as directory:
         directory.set_enabled(read_address(address), False)
     print(f"{address} is disabled")
 
@@ -138,7 +136,7 @@ def disable_account(address: Name, data: Data = DEFAULT_DATA) -> None:
 @account_app.command("enable")
 def enable_account(address: Name, data: Data = DEFAULT_DATA) -> None:
     """Undo `disable`."""
-    with _directory(data) as directory:
+    with open_directory(data) as directory:
         directory.set_enabled(read_address(address), True)
     print(f"{address} is enabled")
 
@@ -147,7 +145,7 @@ def enable_account(address: Name, data: Data = DEFAULT_DATA) -> None:
 def change_password(address: Name, password_stdin: FromStdin = False, data: Data = DEFAULT_DATA) -> None:
     """Give an account a new password."""
     where = read_address(address)
-    with _directory(data) as directory:
+    with open_directory(data) as directory:
         directory.account_at(where)  # before anybody types a password for nothing
         directory.set_password(where, _password(password_stdin))
     print(f"{address} has a new password")
@@ -159,7 +157,7 @@ def change_quota(
 ) -> None:
     """Change how much an account's mailbox may hold: 500MB, 2GB; 0: no limit."""
     octets = _octets(quota)
-    with _directory(data) as directory:
+    with open_directory(data) as directory:
         directory.set_quota(read_address(address), octets)
     print(f"{address} may hold {_size(octets)}" if octets else f"{address} has no limit now")
 
@@ -174,7 +172,7 @@ def add_alias(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Let an address lead to others, here or elsewhere. Targets it has already are kept."""
-    with _directory(data, create=True) as directory:
+    with open_directory(data, create=True) as directory:
         wanted = [read_address(target) for target in targets]
         alias = directory.add_alias(read_address(address, catch_all=True), wanted)
     print(f"{alias.address} leads to {', '.join(alias.targets)}")
@@ -187,12 +185,12 @@ def list_aliases(
     as_json: AsJson = False,
 ) -> None:
     """Print the aliases and where they lead."""
-    with _directory(data) as directory:
+    with open_directory(data) as directory:
         aliases = directory.aliases(domain)
     if as_json:
-        _print_json([{"address": one.address, "targets": list(one.targets)} for one in aliases])
+        print_json([{"address": one.address, "targets": list(one.targets)} for one in aliases])
         return
-    _print_table(("ADDRESS", "LEADS TO"), [(one.address, ", ".join(one.targets)) for one in aliases])
+    print_table(("ADDRESS", "LEADS TO"), [(one.address, ", ".join(one.targets)) for one in aliases])
 
 
 @alias_app.command("remove")
@@ -202,7 +200,7 @@ def remove_alias(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Remove an alias, or only some of its targets."""
-    with _directory(data) as directory:
+    with open_directory(data) as directory:
         wanted = [read_address(target) for target in targets or ()]
         directory.remove_alias(read_address(address, catch_all=True), wanted)
     print(f"{address} leads no more to {', '.join(targets)}" if targets else f"{address} is removed")
@@ -267,7 +265,7 @@ def _messages(count: int) -> str:
 
 
 @contextmanager
-def _directory(data: Path, *, create: bool = False) -> Iterator[Directory]:
+def open_directory(data: Path, *, create: bool = False) -> Iterator[Directory]:
     """The directory of a data folder. Only what adds something may make a new one: elsewhere a folder without one is
     most likely a mistyped --data."""
     from glasspost.storage.accounts import Directory
@@ -329,11 +327,11 @@ def _account_facts(account: Account) -> dict[str, object]:
     }
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+def print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     for row in [head, *rows]:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

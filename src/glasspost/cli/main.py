@@ -14,12 +14,16 @@ import typer
 
 from glasspost import __version__
 from glasspost.cli import (
+    app_passwords,
     check,
     config,
     conversations,
     directory,
     explain,
+    hooks,
+    limits,
     mailbox,
+    process,
     queue,
     replay,
     route,
@@ -39,6 +43,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(serve.serve)
+app.command()(process.reload)
+app.command()(process.restart)
 app.command(epilog=send.EPILOG)(send.send)
 # "-ERR [IN-USE]" is a text to explain, not an option.
 app.command(context_settings={"ignore_unknown_options": True})(explain.explain)
@@ -47,11 +53,14 @@ app.command()(why.why)
 app.command()(route.route)
 app.add_typer(directory.domain_app, name="domain")
 app.add_typer(directory.account_app, name="account")
+directory.account_app.add_typer(app_passwords.app, name="app-password")
 app.add_typer(directory.alias_app, name="alias")
+app.add_typer(limits.app, name="limits")
 app.add_typer(queue.app, name="queue")
 app.add_typer(mailbox.app, name="mailbox")
 app.add_typer(conversations.conversations_app, name="conversations")
 app.add_typer(config.app, name="config")
+app.add_typer(hooks.app, name="hooks")
 app.command()(talk.talk)
 app.command()(replay.replay)
 app.command()(torture.torture)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glasspost.storage.resolution import Account
+
+if TYPE_CHECKING:
+    from glasspost.inbound.bridge import Device
 
 
 def _unheard(text: str) -> None:
     """Notes of a client whom nobody records."""
 
 
-def _nothing_unread() -> int:
+def _nothing() -> int:
     return 0
 
 
@@ -26,11 +29,12 @@ class Client:
     """A visitor. `facts` is where one gate leaves what another may want to know (a score, a name); it lives as long as
     the visit."""
 
-    role: str  # the listener's: "mx" or "submission"
+    role: str  # the listener's: "mx", "submission" or "device"
     ip: str
     port: int = 0
     trusted: bool = False  # in one of the relay networks
     account: Account | None = None
+    device: Device | None = None  # known by its network or its credentials, on a listener for devices
     conversation: str = ""  # its id
     hello: str = ""  # what it calls itself; empty before EHLO or HELO
     extended: bool = False  # it said EHLO
@@ -38,9 +42,16 @@ class Client:
     hostname: str = ""  # what we call ourselves to it
     listener: str = ""  # where it came in, host:port
     note: Callable[[str], None] = _unheard  # puts a fact into the transcript
-    unread: Callable[[], int] = _nothing_unread  # octets it has sent and nobody has looked at yet
+    unread: Callable[[], int] = _nothing  # octets it has sent and nobody has looked at yet
+    mistakes: Callable[[], int] = _nothing  # of its own, against the protocol, since its last message
+    spared: str = ""  # why the checks for strangers leave it alone; empty: they do not
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def may_relay(self) -> bool:
-        return self.trusted or self.account is not None
+        return self.trusted or self.account is not None or self.device is not None
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether nothing speaks for it: neither its network, nor a sign-in, nor a rule."""
+        return not (self.spared or self.may_relay)

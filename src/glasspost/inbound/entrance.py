@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from glasspost.clock import Clock
+from glasspost.inbound.bridge import Bridge
 from glasspost.inbound.gates import Gates
 from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.protocol.smtp_offer import ServerSettings
-from glasspost.storage.accounts import Directory
+from glasspost.storage.sign_in import Desk
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Intake
 from glasspost.storage.transcripts import Transcripts
@@ -50,7 +51,7 @@ class Entrance:
 
     settings: InboundSettings
     policy: Policy
-    directory: Directory
+    desk: Desk
     spool: Spool
     transcripts: Transcripts
     limits: ConnectionLimits
@@ -60,4 +61,5 @@ class Entrance:
     tls_context: ssl.SSLContext | None
     sessions: set[Visit]
     gates: Gates = field(default_factory=Gates)
+    bridge: Bridge | None = None  # who comes here are devices, and it knows them
     burden: Burden = field(default_factory=Burden)

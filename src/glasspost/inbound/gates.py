@@ -12,7 +12,8 @@ nothing. A visit without gates pays one look at an empty tuple.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any
 
 from glasspost.inbound.client import Client
 from glasspost.mail.envelope import Envelope, Recipient
@@ -53,6 +54,10 @@ class Arrival:
         """All of it in order, in pieces of at most 256 KB."""
         return self._draft.chunks()
 
+    def cut(self, start: int, end: int) -> None:
+        """Take octets out of its header: for the one exception to the law, docs/decisions/0014-bcc.md."""
+        self._draft.cut(start, end)
+
 
 class Gate:
     """One gate. As it stands it lets everything through: override what you have something to say about."""
@@ -81,6 +86,11 @@ class Gate:
         """The message is here whole."""
         return None
 
+    def refused(self, client: Client, step: str, reply: Reply) -> Step:
+        """A step before the message is about to be refused with `reply`, by policy or by a gate. Another reply goes in
+        its place; 421 ends the visit. Waiting delays it."""
+        return None
+
     def accepted(self, client: Client, intake: Intake) -> None:
         """It is safe on disk."""
 
@@ -91,40 +101,84 @@ class Gate:
         """The visit is over. Also of clients that were turned away; called once."""
 
 
-class Gates:
-    """The gates of a listener, in their order. The first refusal ends the walk."""
+STEPS = ("connected", "greeted", "sender", "recipient", "data", "message", "refused", "accepted", "forgotten", "left")
 
-    __slots__ = ("_gates",)
+
+class Gates:
+    """The gates of a listener, in their order. The first refusal ends the walk. At each step only those are called
+    that have something to say there."""
+
+    __slots__ = ("_steps",)
 
     def __init__(self, gates: Sequence[Gate] = ()) -> None:
-        self._gates = tuple(gates)
+        self._steps = {step: tuple(_callers(gates, step)) for step in STEPS}
 
     def __bool__(self) -> bool:
-        return bool(self._gates)
+        return any(self._steps.values())
+
+    def watches(self, step: str) -> bool:
+        """Whether any of them has something to say at a step: where not, it costs nothing."""
+        return bool(self._steps[step])
 
     def ask(self, step: str, *words: object) -> Step:
-        """Ask all of them about one step: `connected`, `greeted`, `sender`, `recipient`, `data`, `message`."""
-        for number, gate in enumerate(self._gates):
-            found: Step = getattr(gate, step)(*words)
+        """Ask all of them about one step of `STEPS`, up to `refused`."""
+        calls = self._steps[step]
+        for number, call in enumerate(calls):
+            found: Step = call(*words)
             if found is None:
                 continue
             if isinstance(found, Reply):
                 return found
-            return self._wait(found, step, self._gates[number + 1 :], words)
+            return self._wait(found, calls[number + 1 :], words)
         return None
 
     async def _wait(
-        self, first: Awaitable[Reply | None], step: str, others: Sequence[Gate], words: tuple[object, ...]
+        self, first: Awaitable[Reply | None], others: Sequence[Callable[..., Step]], words: tuple[object, ...]
     ) -> Reply | None:
         refusal = await first
-        for gate in others:
+        for call in others:
             if refusal is not None:
                 return refusal
-            found: Step = getattr(gate, step)(*words)
+            found: Step = call(*words)
             refusal = await found if inspect.isawaitable(found) else found
         return refusal
 
+    def judge(self, client: Client, reply: Reply, step: str, *words: object) -> Reply | Awaitable[Reply]:
+        """The answer to a step, where policy would say `reply`: gates may refuse what it takes, and are told of every
+        refusal (`refused`)."""
+        if reply.positive:
+            found = self.ask(step, client, *words)
+            if found is not None and not isinstance(found, Reply):
+                return self._judge_later(found, client, reply, step)
+            reply = found or reply
+        return reply if reply.positive else self._refuse(client, step, reply)
+
+    async def _judge_later(self, found: Awaitable[Reply | None], client: Client, reply: Reply, step: str) -> Reply:
+        reply = await found or reply
+        if reply.positive:
+            return reply
+        refusal = self._refuse(client, step, reply)
+        return refusal if isinstance(refusal, Reply) else await refusal
+
+    def _refuse(self, client: Client, step: str, reply: Reply) -> Reply | Awaitable[Reply]:
+        found = self.ask("refused", client, step, reply)
+        if found is None or isinstance(found, Reply):
+            return found or reply
+        return _replaced(found, reply)
+
     def tell(self, step: str, *words: object) -> None:
         """Tell all of them: `accepted`, `forgotten`, `left`."""
-        for gate in self._gates:
-            getattr(gate, step)(*words)
+        for call in self._steps[step]:
+            call(*words)
+
+
+def _callers(gates: Sequence[Gate], step: str) -> Iterator[Callable[..., Any]]:
+    """What of each gate is called at a step: nothing where it leaves the step as `Gate` has it."""
+    for gate in gates:
+        call = getattr(gate, step)
+        if getattr(call, "__func__", None) is not getattr(Gate, step):
+            yield call
+
+
+async def _replaced(found: Awaitable[Reply | None], reply: Reply) -> Reply:
+    return await found or reply

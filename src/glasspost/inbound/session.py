@@ -24,7 +24,7 @@ from glasspost.mail.reply import Reply
 from glasspost.protocol import smtp_events as events
 from glasspost.protocol.smtp_events import Body, BodyEnded, Data, Mail, Rcpt
 from glasspost.protocol.smtp_table import State
-from glasspost.storage.passwords import SignInBusy
+from glasspost.storage.sign_in import Fate
 from glasspost.storage.spooled import Intake
 
 UNREAD_LIMIT = 64 * 1024  # octets a client may send ahead while an answer is owed; then it must wait
@@ -79,7 +79,7 @@ class SmtpSession(Visit):
         assert core is not None
         match event:
             case events.Hello():
-                self._client.hello, self._client.extended = event.name, event.verb == "EHLO"
+                self._client.hello, self._client.extended = event.name, event.verb != "HELO"
                 self._forget()  # a transaction that was under way is over (RFC 5321 §4.1.4)
                 hostname = self._entrance.settings.offer.hostname
                 self._decide(say.HELLO.saying(hostname=hostname, client=event.name), "greeted")
@@ -90,7 +90,7 @@ class SmtpSession(Visit):
             case events.Expand():
                 core.answer(self._noted(self._entrance.policy.expand(event.text)))
             case events.SignIn():
-                self._begin(self._sign_in(event))
+                self._begin_sign_in(event)
             case events.StartTls():
                 return self._begin_tls()
             case events.Left():
@@ -104,7 +104,8 @@ class SmtpSession(Visit):
     def _judge_sender(self, envelope: Envelope) -> None:
         self._transaction = Transaction(self._entrance, self._client, self._go_on_reading)
         if self._entrance.burden.admits(envelope.declared_size):
-            self._decide(self._entrance.policy.judge_sender(self._client, envelope), "sender", envelope)
+            rules = self._entrance.bridge or self._entrance.policy
+            self._decide(rules.judge_sender(self._client, envelope), "sender", envelope)
         else:
             self._decide(say.TOO_MUCH_AT_ONCE, "sender")
 
@@ -118,7 +119,8 @@ class SmtpSession(Visit):
         envelope, transaction = self._core.envelope, self._transaction
         assert envelope is not None
         assert transaction is not None
-        if not self._entrance.gates:
+        gates = self._entrance.gates
+        if not gates.watches("recipient") and not gates.watches("refused"):
             self._core.answer(self._noted(transaction.judge_recipient(envelope, recipient)))
             return
         before = transaction.destinations
@@ -131,31 +133,27 @@ class SmtpSession(Visit):
 
     def _decide(self, reply: Reply, step: str, *words: object, undo: Callable[[], None] | None = None) -> None:
         """Answer, now or when all gates have been heard about this step; a refusal of theirs is the answer then."""
-        assert self._core is not None
         gates = self._entrance.gates
-        if gates and reply.positive:
-            found = gates.ask(step, self._client, *words)
-            if found is not None and not isinstance(found, Reply):
-                self._begin(self._decide_later(found, reply, undo))
-                return
-            reply = found or reply
+        answer = gates.judge(self._client, reply, step, *words) if gates else reply
+        if isinstance(answer, Reply):
+            self._answer(answer, undo)
+        else:
+            self._begin(self._decide_later(answer, undo))
+
+    async def _decide_later(self, found: Awaitable[Reply], undo: Callable[[], None] | None) -> None:
+        reply = await found
+        if self._core is None:
+            return
+        self._task = None
+        self._answer(reply, undo)
+        self.resume()
+        self._run()
+
+    def _answer(self, reply: Reply, undo: Callable[[], None] | None) -> None:
+        assert self._core is not None
         if undo is not None and not reply.positive:
             undo()
         self._core.answer(self._noted(reply))
-
-    async def _decide_later(
-        self, found: Awaitable[Reply | None], reply: Reply, undo: Callable[[], None] | None
-    ) -> None:
-        reply = await found or reply
-        core = self._core
-        if core is None:
-            return
-        self._task = None
-        if undo is not None and not reply.positive:
-            undo()
-        core.answer(self._noted(reply))
-        self.resume()
-        self._run()
 
     def _go_on_reading(self) -> None:
         """The disk has caught up with the sender."""
@@ -181,13 +179,15 @@ class SmtpSession(Visit):
         assert core is not None
         assert core.envelope is not None
         assert transaction is not None
+        transaction.ended()
         scan = scan_headers(transaction.draft.opening(HEADER_LIMIT))
         if self._recording is not None:
             self._recording.header(scan)
-        refusal = transaction.judge_message(scan, core.envelope.declared_size)
+        core.envelope.tls_optional = scan.tls_optional and not core.envelope.requiretls  # RFC 8689 §4.1
+        refusal = transaction.judge_message(scan, core.envelope)
         if refusal is not None:
             self._refuse_message(refusal)
-        elif not self._entrance.gates:
+        elif not self._entrance.gates.watches("message"):
             self._accept(transaction, None)
         else:
             arrival = Arrival(transaction.draft, scan)
@@ -213,7 +213,8 @@ class SmtpSession(Visit):
 
     def _refuse_message(self, refusal: Reply) -> None:
         assert self._core is not None
-        self._core.answer(self._noted(refusal))
+        apart = self._transaction.apart if self._transaction is not None else {}
+        self._core.answer(self._noted(refusal), apart)
         self._forget()
 
     def _accept(self, transaction: Transaction, arrival: Arrival | None) -> None:
@@ -249,9 +250,10 @@ class SmtpSession(Visit):
         core = self._core
         if core is None:
             return  # the client is gone; what was accepted is delivered all the same
+        apart = self._transaction.apart if self._transaction is not None and error is None else {}
         self._transaction = None
         try:
-            core.answer(reply)
+            core.answer(reply, apart)
             self.resume()
             if self._stopping:
                 self._leave(say.CLOSING)  # before what may have been sent ahead begins another transaction
@@ -260,24 +262,37 @@ class SmtpSession(Visit):
         except Exception as fault:
             self._broke(fault)
 
-    # --- signing in ---
+    # --- signing in -------------------------------------------------------------------------------------------
+
+    def _begin_sign_in(self, event: events.SignIn) -> None:
+        bridge = self._entrance.bridge
+        if bridge is None:
+            self._begin(self._sign_in(event))
+            return
+        assert self._core is not None
+        self._core.answer(bridge.judge_sign_in(self._client, event.question))
 
     async def _sign_in(self, event: events.SignIn) -> None:
-        assert self._recording is not None
-        credentials = event.credentials
-        try:
-            account = await self._entrance.directory.sign_in(credentials.username, credentials.password, "smtp")
-            reply = say.AUTH_OK if account is not None else say.AUTH_FAILED
-        except SignInBusy as error:
-            account, reply = None, say.AUTH_TRY_LATER.because(str(error))
+        verdict = await self._entrance.desk.judge(event.question, self._client.ip, "smtp", self._keys)
         core = self._core
         if core is None:
             return
         self._task = None
-        self._client.account = account
-        known = self._entrance.directory.known_name
-        fate = f"signed in as {account.address}" if account else f"sign-in refused for {known(credentials.username)}"
-        self._recording.note(fate)
-        core.answer(self._noted(reply))
+        if verdict.note:
+            self._client.note(verdict.note)
+        self._keys = verdict.keys
+        if verdict.keys is not None:
+            core.sign_in_keys(verdict.keys)
+        else:
+            self._client.account = verdict.account
+            core.answer(_SIGN_IN_REPLIES[verdict.fate])
         self.resume()
         self._run()
+
+
+_SIGN_IN_REPLIES = {
+    Fate.YES: say.AUTH_OK,
+    Fate.NO: say.AUTH_FAILED,
+    Fate.LATER: say.AUTH_TRY_LATER,
+    Fate.AWAY: say.AUTH_TOO_MANY_FAILURES,
+}

@@ -18,7 +18,11 @@ from glasspost.inbound.entrance import Entrance
 from glasspost.inbound.transaction import Transaction
 from glasspost.mail import reply as say
 from glasspost.mail.reply import Reply
+from glasspost.net.channel_binding import end_point
 from glasspost.net.connection import Connection
+from glasspost.net.shown import shown_words
+from glasspost.protocol.sasl import ScramKeys
+from glasspost.protocol.smtp_leniency import Leniency
 from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.protocol.smtp_table import State
 from glasspost.storage.transcripts import Recording
@@ -30,8 +34,8 @@ class Visit(Connection):
     """One connection of one client. `_run` is what a conversation makes of the octets that have come."""
 
     __slots__ = (
-        "_admitted", "_client", "_committing", "_core", "_early", "_end", "_entrance", "_greeted", "_peer_ended",
-        "_recording", "_stopping", "_task", "_transaction",
+        "_admitted", "_client", "_committing", "_core", "_early", "_end", "_entrance", "_greeted", "_keys",
+        "_peer_ended", "_recording", "_stopping", "_task", "_transaction",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, entrance: Entrance) -> None:
@@ -48,6 +52,7 @@ class Visit(Connection):
         self._stopping = False
         self._peer_ended = False
         self._early = b""
+        self._keys: ScramKeys | None = None  # what a sign-in under way has been shown
         self._end = ""  # how the visit ended, where what was said does not tell
 
     # --- the connection's life --------------------------------------------------------------------------------
@@ -60,10 +65,20 @@ class Visit(Connection):
         peer = f"{ip}:{self.peer[1]}"
         recording = entrance.transcripts.open("smtp-in", f"{local[0]}:{local[1]}", peer)
         self._recording = recording
+        if self.proxy:
+            recording.note(f"by way of the proxy {self.proxy}")
         tls = self.tls
-        core = self._core = SmtpServer(entrance.settings.offer_to(ip), recording, recording.id, tls=tls is not None)
+        core = self._core = SmtpServer(
+            entrance.settings.offer_to(ip),
+            recording,
+            recording.id,
+            tls=tls is not None,
+            end_point=end_point(tls),
+            note=recording.note,
+        )
         if tls is not None:
-            recording.note(f"TLS from the start: {tls_words(tls)}")
+            recording.note(f"TLS from the start: {shown_words(tls)}")
+            self._note_old_tls(tls)
         refusal = entrance.limits.admit(ip)
         self._admitted = refusal is None
         entrance.sessions.add(self)
@@ -78,7 +93,9 @@ class Visit(Connection):
         client.conversation, client.note = recording.id, recording.note
         client.tls, client.hostname = tls_words(tls), entrance.settings.offer.hostname
         client.listener = f"{local[0]}:{local[1]}"
-        client.unread = self._unread
+        if entrance.bridge is not None:
+            entrance.bridge.arrive(client)
+        client.unread, client.mistakes = self._unread, self._mistakes
         found = entrance.gates.ask("connected", client)
         if found is None or isinstance(found, Reply):
             self._greet(found)
@@ -107,6 +124,9 @@ class Visit(Connection):
 
     def _unread(self) -> int:
         return self._core.chat.unread if self._core is not None else 0
+
+    def _mistakes(self) -> int:
+        return self._core.errors if self._core is not None else 0
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -158,6 +178,10 @@ class Visit(Connection):
             self.set_deadline(self._entrance.settings.command_timeout)
             return
         self._end = "timed out in the middle of a message" if core.in_message else "timed out"
+        if core.in_message and core.seems_ended:
+            self._client.note("it ended its message with LF in place of CR LF, which is no end, and waited")
+            self._leave(say.WRONG_END)
+            return
         self._leave(say.TOO_SLOW)
 
     def stop(self) -> None:
@@ -228,6 +252,11 @@ class Visit(Connection):
         self._begin(self._secure(context))
         return False
 
+    def _note_old_tls(self, tls: ssl.SSLObject | None) -> None:
+        """TLS that RFC 8996 has retired: only a listener for devices speaks it."""
+        if tls is not None and self._recording is not None and tls.version() in ("TLSv1", "TLSv1.1"):
+            self._recording.note(f"repaired: {Leniency.OLD_TLS}: {tls.version()}")
+
     async def _secure(self, context: ssl.SSLContext) -> None:
         assert self._recording is not None
         try:
@@ -240,10 +269,14 @@ class Visit(Connection):
         core = self._core
         if core is None:
             return
-        self._recording.note(f"TLS: {tls_words(self.tls)}")
+        assert self.tls is not None
+        self._recording.note(f"TLS: {shown_words(self.tls)}")
+        self._note_old_tls(self.tls)
+        if self._entrance.bridge is not None:
+            self._entrance.bridge.arrive(self._client)  # credentials from before are forgotten
         self._client.account, self._client.hello, self._client.tls = None, "", tls_words(self.tls)
         self._forget()
-        core.secured()
+        core.secured(end_point(self.tls))
         self._task = None
         self.set_deadline(self._entrance.settings.command_timeout)
         early, self._early = self._early, b""

@@ -119,7 +119,8 @@ def _recipient_fields(kind: Kind, recipient: ReportedRecipient, queue_id: str, u
     fields.append(f"Status: {status_of(kind, outcome.reply)}")
     if outcome.remote_mta:
         name = remote_name(outcome.remote_mta)
-        fields.append(fold("Remote-MTA", f"dns; {name if utf8 else ascii_only(name)}"))
+        kind_of_name = "x-unix" if name.startswith("/") else "dns"
+        fields.append(fold("Remote-MTA", f"{kind_of_name}; {name if utf8 else ascii_only(name)}"))
     # A Diagnostic-Code is what a server said. Our own finding must not look as if the other side had said it.
     troubled = kind in ("failed", "delayed")
     if troubled and outcome.said_by_remote:

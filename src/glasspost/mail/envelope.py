@@ -67,6 +67,8 @@ class Envelope:
     declared_size: int = 0  # SIZE=, 0 where not given
     ret: str = ""  # "FULL", "HDRS" or empty (RFC 3461 §4.3)
     envid: str = ""  # decoded from xtext (RFC 3461 §4.4)
+    requiretls: bool = False  # only over proved TLS, here and on all further hops (RFC 8689 §4.1)
+    tls_optional: bool = False  # its header says TLS-Required: No (RFC 8689 §3), and MAIL did not say REQUIRETLS
 
 
 class Verdict(StrEnum):

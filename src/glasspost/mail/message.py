@@ -116,7 +116,7 @@ def return_path_header(path: Address | None) -> bytes:
 # so that garbage costs one pass. LF alone is tolerated as a line end here: this is reading, not relaying.
 _FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:.*+\n(?:[ \t].*+\n)*+)*+")
 _VALUE = re.compile(rb".*+(?:\n[ \t].*+)*+")
-_LOOKED_FOR = re.compile(rb"\n(?:received|message-id|subject|date|from|to):")
+_LOOKED_FOR = re.compile(rb"\n(?:received|message-id|subject|date|from|to|tls-required):")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
@@ -141,6 +141,7 @@ class HeaderScan(NamedTuple):
     body_at: int
     author: bytes = b""
     addressees: bytes = b""
+    tls_optional: bool = False  # TLS-Required: No (RFC 8689 §3), once
 
 
 def scan_headers(head: bytes) -> HeaderScan:
@@ -150,7 +151,7 @@ def scan_headers(head: bytes) -> HeaderScan:
     or garbage. `Received` is counted for loop detection (RFC 5321 §6.3).
     """
     end = _end_of_fields(head, SCAN_LIMIT)
-    received = 0
+    received = tls_required = 0
     seen: dict[bytes, int] = {}
     # Each name is matched behind the line feed that precedes it; one more is put in front, so offsets fit `head`
     # behind the colon.
@@ -158,8 +159,9 @@ def scan_headers(head: bytes) -> HeaderScan:
         name = found.group()
         if name == b"\nreceived:":
             received += 1
-        else:
-            seen.setdefault(name, found.end() - 1)
+            continue
+        tls_required += name == b"\ntls-required:"
+        seen.setdefault(name, found.end() - 1)
     separated, body_at = _behind_blank(head, end)
     # A rest without a line end may be half of a field: the header may go on in what was not shown to us.
     ended = separated or head.find(b"\n", end, SCAN_LIMIT) >= 0
@@ -174,6 +176,7 @@ def scan_headers(head: bytes) -> HeaderScan:
         body_at,
         _value_from(head, seen[b"\nfrom:"]) if b"\nfrom:" in seen else b"",
         _value_from(head, seen[b"\nto:"]) if b"\nto:" in seen else b"",
+        tls_required == 1 and _value_from(head, seen[b"\ntls-required:"]).lower() == b"no",
     )
 
 

@@ -59,7 +59,9 @@ class Reply:
         return _encode_lines(self)
 
     def _plain(self) -> bytes:
-        return f"{self.code} {self.text}".rstrip(" ").encode() + b"\r\n"
+        line = f"{self.code} {self.text}"
+        # RFC 4954 §4: the space behind 334 stays where nothing follows it.
+        return (line if self.code == 334 else line.rstrip(" ")).encode() + b"\r\n"
 
     def __str__(self) -> str:
         parts = (str(self.code), self.enhanced, self.text.replace("\n", " / "))
@@ -98,10 +100,12 @@ def read_reply(lines: list[str]) -> Reply:
 
 # --- greeting, EHLO, leave-taking -------------------------------------------------------------------------------
 GREETING = Reply(220, "", "{hostname} ESMTP glasspost")
+LMTP_GREETING = Reply(220, "", "{hostname} LMTP glasspost")
 HELLO = Reply(250, "", "{hostname} greets {client}")  # EHLO appends its keywords as further lines
 BYE = Reply(221, "2.0.0", "Bye")
 CLOSING = Reply(421, "4.3.2", "{hostname} is closing for maintenance; try again later")
 TOO_SLOW = Reply(421, "4.4.2", "{hostname} waited too long for you; closing")
+WRONG_END = Reply(421, "4.5.2", "A message ends with CR LF, dot, CR LF; LF, dot, LF is no end. Nothing was stored")
 TOO_MANY_ERRORS = Reply(421, "4.7.0", "Too many errors; closing")
 TOO_MANY_CONNECTIONS = Reply(421, "4.7.0", "Too many connections; try again later")
 TOO_MANY_CONNECTIONS_FROM_YOU = Reply(421, "4.7.0", "Too many connections from your address; try again later")
@@ -120,6 +124,7 @@ HELP = Reply(214, "2.0.0", "{text}")
 VERIFY_NOT_SAID = Reply(252, "2.1.5", "Not verified here; send the message and it will be tried")
 VERIFIED = Reply(250, "2.1.5", "<{address}>")
 EXPANDED = Reply(250, "2.1.5", "{members}")
+LHLO_INSTEAD = Reply(500, "5.5.1", "This is LMTP: say LHLO")
 EXPAND_NOT_SAID = Reply(502, "5.5.1", "EXPN is not offered here")
 
 # --- the client broke the protocol ------------------------------------------------------------------------------
@@ -150,6 +155,7 @@ AUTH_NEEDS_TLS = Reply(538, "5.7.11", "Say STARTTLS first: passwords travel only
 AUTH_OK = Reply(235, "2.7.0", "Welcome")
 AUTH_CHALLENGE = Reply(334, "", "{challenge}")
 AUTH_FAILED = Reply(535, "5.7.8", "User name or password is wrong")
+AUTH_TOO_MANY_FAILURES = Reply(421, "4.7.0", "Too many failed sign-ins; try again later")
 AUTH_TRY_LATER = Reply(454, "4.7.0", "Sign-in cannot be checked just now; try again later")
 AUTH_CANCELLED = Reply(501, "5.5.4", "Sign-in cancelled")
 AUTH_BAD_BASE64 = Reply(501, "5.5.2", "That is not base64")
@@ -158,7 +164,9 @@ AUTH_UNKNOWN = Reply(504, "5.5.4", "Sign-in mechanism not offered; see EHLO")
 # --- policy: sender, recipient, message -------------------------------------------------------------------------
 DEPOSITED = Reply(250, "2.1.5", "<{address}>: in the mailbox")
 NO_SUCH_USER = Reply(550, "5.1.1", "<{address}>: nobody here has this address")
+NOT_A_MAILBOX_HERE = Reply(550, "5.7.1", "<{address}>: only mail for mailboxes of this server is taken here")
 RELAY_DENIED = Reply(550, "5.7.1", "<{address}>: this server takes no mail for that domain")
+NOT_A_DEVICE = Reply(550, "5.7.1", "Only devices that the configuration names may send here")
 MAILBOX_FULL = Reply(452, "4.2.2", "<{address}>: mailbox full; try again later")
 MAILBOX_DISABLED = Reply(550, "5.2.1", "<{address}>: mailbox disabled")
 MESSAGE_OVER_QUOTA = Reply(452, "4.2.2", "<{address}>: too large for what is left in the mailbox")
@@ -168,7 +176,45 @@ MESSAGE_TOO_LARGE = Reply(552, "5.3.4", "Message too large; at most {limit} octe
 TOO_MUCH_AT_ONCE = Reply(452, "4.3.1", "Too much mail is coming in just now; try again later")
 SYSTEM_FULL = Reply(452, "4.3.1", "No room on our disk just now; try again later")
 LOCAL_ERROR = Reply(451, "4.3.0", "Something broke on our side; try again later")
+# What filters and hooks say in words of their own goes out as they say it; these are for when they have none.
+FILTER_REFUSED = Reply(550, "5.7.1", "A mail filter here does not take this")
+FILTER_DEFERRED = Reply(451, "4.7.1", "A mail filter here asks you to try again later")
+FILTER_SILENT = Reply(451, "4.3.0", "Our mail filter does not answer just now; try again later")
+HOOK_BROKE = Reply(451, "4.3.0", "A rule of this server could not be asked just now; try again later")
 MAIL_LOOP = Reply(554, "5.4.6", "This message has been through {hops} servers: it goes in circles")
+
+# --- against abuse: who comes, how often, with what -------------------------------------------------------------
+CLIENT_DENIED = Reply(554, "5.7.1", "{client}: refused by the rules of this server")
+SENDER_DENIED = Reply(550, "5.7.1", "<{address}>: this server takes no mail from this sender")
+RECIPIENT_DENIED = Reply(550, "5.7.1", "<{address}>: this address takes no mail")
+CONNECTIONS_TOO_FAST = Reply(421, "4.7.0", "Too many connections from your address lately; try again in {wait}")
+NETWORK_TOO_FAST = Reply(421, "4.7.0", "Too many connections from your network lately; try again in {wait}")
+TOO_MANY_MISTAKES = Reply(421, "4.7.0", "Too many errors from your address lately; try again in {wait}")
+TOO_MANY_UNKNOWN = Reply(421, "4.7.0", "Too many unknown recipients from your address; try again in {wait}")
+MESSAGES_TOO_FAST = Reply(450, "4.7.1", "Too many messages from your address lately; try again in {wait}")
+RECIPIENTS_TOO_FAST = Reply(452, "4.5.3", "Too many recipients from your address lately; try again in {wait}")
+ACCOUNT_MESSAGES_TOO_FAST = Reply(
+    450, "4.7.1", "Your account has sent as many messages as it may for now; try again in {wait}"
+)
+ACCOUNT_RECIPIENTS_TOO_FAST = Reply(
+    452, "4.5.3", "Your account has written to as many recipients as it may for now; try again in {wait}"
+)
+SPOKE_EARLY = Reply(554, "5.5.1", "You spoke before the greeting; wait for the 220")
+HELLO_REFUSED = Reply(550, "5.7.1", "The name in EHLO or HELO is not taken: {fault}")
+REVERSE_NAME_REFUSED = Reply(550, "5.7.25", "Your address has no confirmed name in the DNS: {fault}")
+REVERSE_NAME_LATER = Reply(450, "4.7.25", "Your address has no confirmed name in the DNS: {fault}")
+SENDER_UNKNOWN_HERE = Reply(550, "5.7.1", "<{address}>: nobody here has this address to send from")
+SENDER_DOMAIN_REFUSED = Reply(550, "5.1.8", "<{address}>: the sender's domain cannot take a reply: {fault}")
+SENDER_DOMAIN_LATER = Reply(451, "4.1.8", "<{address}>: the sender's domain cannot be looked up: {fault}")
+ONE_RECIPIENT_OF_REPORTS = Reply(452, "4.5.3", "A report (null sender) has one recipient; send to the next one apart")
+LISTED = Reply(550, "5.7.1", "{client} is on the list {server}: {text}")
+GREYLISTED = Reply(451, "4.7.1", "Greylisted: we do not know each other yet; try again in {wait}")
+
+# --- submission: whose names, and what a message must have ------------------------------------------------------
+SENDER_NOT_YOURS = Reply(550, "5.7.1", "<{address}>: your account may not send from this address")
+AUTHOR_NOT_YOURS = Reply(550, "5.7.1", "From: <{address}>: your account may not write in this name")
+AUTHOR_UNREADABLE = Reply(550, "5.6.0", "The From field cannot be read: {fault}")
+HEADER_TOO_LARGE = Reply(552, "5.3.4", "The header of the message does not end within {limit} octets")
 
 # --- what the client says where the other side said nothing -----------------------------------------------------
 NO_ANSWER = Reply(451, "4.4.1", "{server} does not answer: {fault}")
@@ -177,6 +223,8 @@ SERVER_TIMED_OUT = Reply(451, "4.4.2", "{server} was silent for too long {when}"
 SERVER_TALKS_NONSENSE = Reply(451, "4.5.0", "{server} answered something that is not SMTP: {fault}")
 SERVER_WITHOUT_TLS = Reply(451, "4.7.4", "{server} offers no TLS, which this destination requires")
 TLS_FAILED = Reply(451, "4.7.5", "TLS with {server} failed: {fault}")
+REQUIRETLS_MISSING = Reply(550, "5.7.30", "{server} does not offer REQUIRETLS, which this message demands")
+REQUIRETLS_UNPROVED = Reply(550, "5.7.10", "This message demands proved encryption on its way (REQUIRETLS): {fault}")
 SIGN_IN_REFUSED = Reply(451, "4.7.8", "{server} refused our sign-in: {fault}")
 SIGN_IN_IMPOSSIBLE = Reply(451, "4.7.0", "{server} offers no sign-in that fits: {fault}")
 NO_SUCH_DOMAIN = Reply(550, "5.1.2", "The domain {domain} does not exist")

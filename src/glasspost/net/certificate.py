@@ -81,7 +81,7 @@ def why_not_believed(
         return "expired"
     if moment < certificate.not_valid_before_utc:
         return "not-yet"
-    if not _is_for(certificate, name):
+    if not is_for(certificate, name):
         return "other-name"
     believed = _believed(context, [certificate, *rest])
     if certificate in believed:
@@ -136,7 +136,25 @@ def _is_vouched_for(
     return True
 
 
-def _is_for(certificate: x509.Certificate, name: str) -> bool:
+def shown_by(tls: ssl.SSLObject) -> x509.Certificate | None:
+    """The other side's certificate, read; None where it showed none."""
+    octets = tls.getpeercert(True)
+    return None if octets is None else x509.load_der_x509_certificate(octets)
+
+
+def in_short(certificate: x509.Certificate) -> str:
+    """For whom a certificate is, by whom, and until when: one line for a record."""
+    subject = _common_name(certificate.subject) or next(iter(dns_names(certificate)), "") or _name(certificate.subject)
+    issuer = _name(certificate.issuer)
+    return f"certificate of {subject} by {issuer}, until {certificate.not_valid_after_utc:%Y-%m-%d}"
+
+
+def dns_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The host names that a certificate is for, as they stand in it; `*.example.org` among them."""
+    return tuple(one for one in _alternatives(certificate) if isinstance(one, str))
+
+
+def is_for(certificate: x509.Certificate, name: str) -> bool:
     """RFC 9525 §6.3: a star stands for the whole first label, and for nothing else."""
     address = _address(name)
     wanted = a_label(name)

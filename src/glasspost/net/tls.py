@@ -1,11 +1,17 @@
 """TLS contexts: what we show, and what others must show us.
 
-Lives here: the server's context, its self-signed certificate where none is configured, and the client's two contexts.
-Does not live here: the handshake (connection.py), what a destination requires (outbound/routes.py).
+Lives here: how strict our TLS is: the server's context, and the client's; the self-signed certificate that is shown
+where none is configured.
+Does not live here: which certificate is shown to whom (shown.py), the handshake (connection.py), what a destination
+must prove (outbound/routes.py).
+
+What an idle TLS connection costs is measured by the bench (workloads/idle.py). Python has OpenSSL release its buffers
+(SSL_MODE_RELEASE_BUFFERS); uvloop reads into a buffer of 256 KB, of which only the pages that were used are there.
 """
 
 from __future__ import annotations
 
+import ctypes
 import datetime
 import os
 import ssl
@@ -13,23 +19,57 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from glasspost.errors import ConfigurationError, Problem
+from glasspost.net.channel_binding import remember
 
 SELF_SIGNED_DAYS = 3650
 
+_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+_LARGE = 128 * 1024  # octets
 
-def server_context(certificate: Path, key: Path, minimum: str) -> ssl.SSLContext:
+
+def keep_large_buffers_apart() -> None:
+    """Have the process return large buffers to the system as soon as they are free, and get fresh ones.
+
+    glibc would begin to recycle them after the first few: then each TLS connection's buffer of 256 KB, of which it uses
+    a page or two, lies on memory that others have filled before, and costs several times as much. Elsewhere than on
+    glibc nothing is done.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+
+class ServerContext(ssl.SSLContext):
+    """A server's context that can tell what it shows."""
+
+    shows: str = ""  # the certificate in short, for the record
+
+
+def server_context(certificate: Path, key: Path, minimum: str) -> ServerContext:
     """What a listener shows. `minimum` is "1.2" or "1.3". Raises ConfigurationError where the files do not fit."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3 if minimum == "1.3" else ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20")
+    # For TLS 1.2: forward secrecy and authenticated encryption, or nothing (RFC 9325 §4.2). TLS 1.3 has only such.
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.num_tickets = 1  # mail servers seldom come back at once
     try:
-        context.load_cert_chain(certificate, key)
+        # An empty passphrase, because OpenSSL would otherwise ask for one at the terminal.
+        context.load_cert_chain(certificate, key, password=lambda: b"")
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(
-            [Problem(str(certificate), 0, "tls.certificate", f"cannot be used: {error}")]
+            [Problem(str(certificate), 0, "tls.certificate", f"cannot be used: {_why(error)}")]
         ) from None
+    remember(context, certificate)
     return context
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return "the key is not the key of this certificate"
+        return error.reason.lower().replace("_", " ") if error.reason else "certificate or key is not in PEM form"
+    return (error.strerror or str(error)).lower()
 
 
 def opportunistic_context() -> ssl.SSLContext:
@@ -41,34 +81,71 @@ def opportunistic_context() -> ssl.SSLContext:
     return context
 
 
-def verifying_context(authorities: Iterable[Path] = ()) -> ssl.SSLContext:
-    """A certificate that is right for the name, by the system's authorities and those in `authorities` (PEM)."""
-    context = ssl.create_default_context()
+def verifying_context(authorities: Iterable[Path] = (), *, any_name: bool = False) -> ssl.SSLContext:
+    """A certificate that is right for the name, by the authorities in `authorities` (PEM), or by the system's where
+    there are none. With `any_name` the name is left to the caller (certificate.is_for)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # asks for a certificate, and checks the name
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = not any_name
+    own = False
     for path in authorities:
+        own = True
         try:
             context.load_verify_locations(path)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError([Problem(str(path), 0, "smarthost.ca_file", f"cannot be used: {error}")]) from None
+            raise ConfigurationError([Problem(str(path), 0, "ca_file", f"cannot be used: {_why(error)}")]) from None
+    if not own:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     return context
 
 
-def self_signed(folder: Path, hostname: str) -> tuple[Path, Path]:
-    """Certificate and key in `folder`, made at the first start: better than none, and nobody can verify it."""
-    certificate, key = folder / "self-signed.crt", folder / "self-signed.key"
+class ClientContexts:
+    """The contexts of a node's client, each made once: those of one CA file again when the file has changed."""
+
+    def __init__(self) -> None:
+        self.opportunistic = opportunistic_context()
+        self._verifying: dict[tuple[str, bool], tuple[int, ssl.SSLContext]] = {}
+
+    def verifying(self, ca_file: Path | None = None, *, any_name: bool = False) -> ssl.SSLContext:
+        """`verifying_context` with one CA file. Raises ConfigurationError where the file was never usable; one that has
+        become unusable is not looked at until it is usable again."""
+        known = self._verifying.get((str(ca_file), any_name))
+        moment = 0
+        try:
+            moment = ca_file.stat().st_mtime_ns if ca_file is not None else 0
+            if known is not None and known[0] == moment:
+                return known[1]
+            context = verifying_context([ca_file] if ca_file is not None else (), any_name=any_name)
+        except (OSError, ConfigurationError) as error:
+            if known is not None:
+                return known[1]
+            if isinstance(error, ConfigurationError):
+                raise
+            raise ConfigurationError([Problem(str(ca_file), 0, "ca_file", f"cannot be used: {_why(error)}")]) from None
+        self._verifying[str(ca_file), any_name] = (moment, context)
+        return context
+
+
+def self_signed(folder: Path, hostname: str, *, rsa: bool = False) -> tuple[Path, Path]:
+    """Certificate and key in `folder`, made at the first start: better than none, and nobody can verify it.
+
+    With `rsa` another pair, for devices so old that they cannot read one with an elliptic curve."""
+    name = "self-signed-rsa" if rsa else "self-signed"
+    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
     if not (certificate.exists() and key.exists()):
-        _make(certificate, key, hostname)
+        _make(certificate, key, hostname, rsa=rsa)
     return certificate, key
 
 
-def _make(certificate: Path, key: Path, hostname: str) -> None:
+def _make(certificate: Path, key: Path, hostname: str, *, rsa: bool) -> None:
     # Imported here: it costs start-up time that nearly no start needs.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as rsa_key
     from cryptography.x509.oid import NameOID
 
-    private = ec.generate_private_key(ec.SECP256R1())
+    private = rsa_key(public_exponent=65537, key_size=2048) if rsa else ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:64])])
     now = datetime.datetime.now(datetime.UTC)
     made = (

@@ -22,10 +22,17 @@ from cryptography import x509
 from glasspost.clock import Clock
 from glasspost.errors import ConfigurationError, Problem, StoreError
 from glasspost.explain.shelf import own_cards
-from glasspost.node.config import Reading
+from glasspost.inbound.hook_script import HooksBroken, load_script
+from glasspost.inbound.rules import Rules
+from glasspost.net.old_tls import old_server_context
+from glasspost.node.certificates import SELF_SIGNED, is_self_signed
+from glasspost.node.config import Reading, Steps
+from glasspost.node.permissions import check_folder, open_secrets
+from glasspost.node.privileges import identity
 from glasspost.node.relay_settings import first_line
-from glasspost.node.settings import Listener
+from glasspost.node.settings import Config, Listener
 from glasspost.storage.database import open_connection
+from glasspost.storage.folder import Folder
 
 _SQLITE_MARK = b"SQLite format 3\0"
 
@@ -39,10 +46,16 @@ def findings(reading: Reading, clock: Clock, *, ports: bool = True) -> list[Prob
     if ports:
         found += _ports(reading)
     found += _data(reading)
-    found += _certificate(reading, clock)
+    found += _user(reading)
+    found += open_secrets(reading)
+    found += _certificates(reading, clock)
     found += _smarthosts(reading)
+    found += _destinations(reading)
+    found += _devices(reading)
     found += _source_addresses(reading)
     found += _explanations(reading)
+    found += _hooks(reading)
+    found += _rules(reading, clock)
     return found
 
 
@@ -119,6 +132,26 @@ def _explanations(reading: Reading) -> Iterator[Problem]:
         yield from error.problems
 
 
+def _hooks(reading: Reading) -> Iterator[Problem]:
+    """The hooks file can be run. It is run once: what it does at its top level is done."""
+    file = reading.config.hooks.file
+    try:
+        if file is not None:
+            load_script(file)
+    except HooksBroken as error:
+        yield reading.problem(("hooks", "file"), f"{error}.")
+
+
+def _rules(reading: Reading, clock: Clock) -> Iterator[Problem]:
+    """The rules about clients, senders and recipients can be read."""
+    checks = reading.config.checks
+    try:
+        Rules(checks.known, checks.rules, checks.rule_files, clock)
+    except ConfigurationError as error:
+        for one in error.problems:
+            yield one if one.key == "checks.rule_files" else reading.problem(("checks", "rules"), one.reason)
+
+
 # --- data folder and store ----------------------------------------------------------------------------------------
 
 
@@ -150,6 +183,21 @@ def _data(reading: Reading) -> Iterator[Problem]:
             yield reading.problem(steps, f"{path} cannot be read: {_told(error)}.")
 
 
+def _user(reading: Reading) -> Iterator[Problem]:
+    """There is such a user, and nobody else on this machine may read the mail."""
+    node = reading.config.node
+    try:
+        if node.user:
+            identity(node.user, node.group)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            yield reading.problem(("node", problem.key.removeprefix("node.")), problem.reason)
+    try:
+        check_folder(Folder(node.data))
+    except StoreError as error:
+        yield reading.problem(("node", "data"), f"{error}.")
+
+
 def _is_store(path: Path) -> bool:
     """A database by its first octets, or by its name where the first octets are gone."""
     if not path.is_file():
@@ -175,41 +223,54 @@ def _try_store(path: Path) -> None:
 # --- certificates and secrets -------------------------------------------------------------------------------------
 
 
-def _certificate(reading: Reading, clock: Clock) -> Iterator[Problem]:
-    tls = reading.config.tls
-    if tls.certificate is None or tls.key is None:
+def notices(config: Config) -> list[str]:
+    """What a node works with all the same, and what its postmaster should know of."""
+    return [SELF_SIGNED] if is_self_signed(config) else []
+
+
+def _certificates(reading: Reading, clock: Clock) -> Iterator[Problem]:
+    config = reading.config
+    yield from _certificate(reading, ("tls",), config.tls.certificate, config.tls.key, clock)
+    for number, one in enumerate(config.certificate):
+        yield from _certificate(reading, ("certificate", number), one.certificate, one.key, clock)
+
+
+def _certificate(
+    reading: Reading, steps: Steps, shown: Path | None, key: Path | None, clock: Clock
+) -> Iterator[Problem]:
+    if shown is None or key is None:
         return  # a self-signed one is made at the first start
     unread = [
-        reading.problem(("tls", key), f"{path} cannot be read: {reason}.")
-        for key, path in (("certificate", tls.certificate), ("key", tls.key))
+        reading.problem((*steps, setting), f"{path} cannot be read: {reason}.")
+        for setting, path in (("certificate", shown), ("key", key))
         if (reason := _unreadable(path))
     ]
     yield from unread
     if unread:
         return
     try:
-        chain = x509.load_pem_x509_certificates(tls.certificate.read_bytes())
+        chain = x509.load_pem_x509_certificates(shown.read_bytes())
     except ValueError:
-        yield reading.problem(("tls", "certificate"), f"{tls.certificate} has no certificate in PEM form.")
+        yield reading.problem((*steps, "certificate"), f"{shown} has no certificate in PEM form.")
         return
-    yield from _dates(reading, chain[0], clock)
+    yield from _dates(reading, (*steps, "certificate"), chain[0], clock)
     try:
         # An empty passphrase, because OpenSSL would otherwise ask for one at the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key, password=lambda: b"")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(shown, key, password=lambda: b"")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            yield reading.problem(("tls", "key"), f"{tls.key} is not the key of {tls.certificate}.")
+            yield reading.problem((*steps, "key"), f"{key} is not the key of {shown}.")
         else:
-            yield reading.problem(("tls", "key"), f"{tls.key} has no usable private key (PEM, no passphrase).")
+            yield reading.problem((*steps, "key"), f"{key} has no usable private key (PEM, no passphrase).")
 
 
-def _dates(reading: Reading, certificate: x509.Certificate, clock: Clock) -> Iterator[Problem]:
+def _dates(reading: Reading, steps: Steps, certificate: x509.Certificate, clock: Clock) -> Iterator[Problem]:
     now = clock.now()
     ends, begins = certificate.not_valid_after_utc, certificate.not_valid_before_utc
     if now > ends.timestamp():
-        yield reading.problem(("tls", "certificate"), f"The certificate expired on {_day(ends)}.")
+        yield reading.problem(steps, f"The certificate expired on {_day(ends)}.")
     if now < begins.timestamp():
-        yield reading.problem(("tls", "certificate"), f"The certificate is not valid before {_day(begins)}.")
+        yield reading.problem(steps, f"The certificate is not valid before {_day(begins)}.")
 
 
 def _day(moment: datetime) -> str:
@@ -219,24 +280,49 @@ def _day(moment: datetime) -> str:
 def _smarthosts(reading: Reading) -> Iterator[Problem]:
     for number, smarthost in enumerate(reading.config.smarthost):
         steps = ("smarthost", number)
-        if smarthost.password_file is not None:
-            try:
-                first_line(smarthost.password_file)
-            except OSError as error:
-                reason = f"{smarthost.password_file} cannot be read: {_told(error)}."
-                yield reading.problem((*steps, "password_file"), reason)
-            except UnicodeDecodeError:
-                yield reading.problem((*steps, "password_file"), f"{smarthost.password_file} is not UTF-8 text.")
-            except ValueError as error:
-                yield reading.problem((*steps, "password_file"), str(error))
-        if smarthost.ca_file is not None:
-            try:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=smarthost.ca_file)
-            except ssl.SSLError:
-                yield reading.problem((*steps, "ca_file"), f"{smarthost.ca_file} has no certificate in PEM form.")
-            except OSError as error:
-                reason = f"{smarthost.ca_file} cannot be read: {_told(error)}."
-                yield reading.problem((*steps, "ca_file"), reason)
+        yield from _password_file(reading, (*steps, "password_file"), smarthost.password_file)
+        yield from _authorities(reading, (*steps, "ca_file"), smarthost.ca_file)
+
+
+def _destinations(reading: Reading) -> Iterator[Problem]:
+    for number, destination in enumerate(reading.config.destination):
+        yield from _authorities(reading, ("destination", number, "ca_file"), destination.ca_file)
+
+
+def _authorities(reading: Reading, steps: Steps, ca_file: Path | None) -> Iterator[Problem]:
+    if ca_file is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=ca_file)
+    except ssl.SSLError:
+        yield reading.problem(steps, f"{ca_file} has no certificate in PEM form.")
+    except OSError as error:
+        yield reading.problem(steps, f"{ca_file} cannot be read: {_told(error)}.")
+
+
+def _devices(reading: Reading) -> Iterator[Problem]:
+    """The bridge's certificate, and the devices' password files."""
+    config = reading.config
+    try:
+        if config.bridge.certificate is not None and config.bridge.key is not None:
+            old_server_context(config.bridge.certificate, config.bridge.key)
+    except ConfigurationError as error:
+        yield from (reading.problem(("bridge", "certificate"), problem.reason) for problem in error.problems)
+    for number, device in enumerate(config.device):
+        yield from _password_file(reading, ("device", number, "password_file"), device.password_file)
+
+
+def _password_file(reading: Reading, steps: tuple[str | int, ...], path: Path | None) -> Iterator[Problem]:
+    if path is None:
+        return
+    try:
+        first_line(path)
+    except OSError as error:
+        yield reading.problem(steps, f"{path} cannot be read: {_told(error)}.")
+    except UnicodeDecodeError:
+        yield reading.problem(steps, f"{path} is not UTF-8 text.")
+    except ValueError as error:
+        yield reading.problem(steps, str(error))
 
 
 def _unreadable(path: Path) -> str:

@@ -2,7 +2,8 @@
 
 Lives here: one class per section of the configuration file, a field per setting, and what contradicts what.
 The descriptions are the documentation: `glasspost config explain` prints them, docs/settings.md lists them.
-Does not live here: the sections of the way out (relay_settings.py), reading files and pointing at lines
+Does not live here: the sections of the way out (relay_settings.py) and of the doors (abuse_settings.py), reading files
+and pointing at lines
 (config.py), trying out what is named (config_check.py), or turning settings into what the rooms need (node.py).
 A configuration is plain data and imports no room.
 """
@@ -16,7 +17,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from glasspost.node.abuse_settings import Checks, DnsList, Greylist, Limits, OwnNames
+from glasspost.node.device_settings import Bridge, Device, quarrels
+from glasspost.node.filter_settings import Hooks, Milter, Rspamd
+from glasspost.node.filter_settings import contradictions as filter_contradictions
 from glasspost.node.relay_settings import Dns, Relay, Smarthost
+from glasspost.node.sign_in_settings import Oauth, SignIn
+from glasspost.node.tls_settings import Certificate, Destination
 from glasspost.node.values import (
     DAY,
     GB,
@@ -79,6 +86,12 @@ class Node(Section):
         description="The folder of everything that must last: the store, large bodies on their way in, the "
         "self-signed certificate. `--data` on the command line goes before it.",
     )
+    user: Text = Field(
+        default="",
+        description="The user a node becomes that is started as root, once its ports are bound and its certificates "
+        "and password files are read. Empty: it stays who it is.",
+    )
+    group: Text = Field(default="", description="The group it becomes with it. Empty: the user's own.")
     drain: Duration = Field(
         default=30.0,
         description="How long a stopping node lets conversations under way come to their end, before it cuts "
@@ -88,15 +101,20 @@ class Node(Section):
         default="info", description="The least important lines that still go to the log."
     )
 
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.group and not self.user:
+            yield "group", "Has no user: name it in node.user."
+
 
 class Listener(Section):
     """A port to listen on; write one [[listener]] for each. Without any: mx on 2525, submission on 2587 and pop3
     on 2110, all on 127.0.0.1 with STARTTLS. With at least one, only those that are written."""
 
-    role: Literal["mx", "submission", "pop3"] = Field(
+    role: Literal["mx", "submission", "lmtp", "pop3", "device"] = Field(
         description='Who comes here: "mx" takes mail from other servers for local domains, "submission" '
-        'takes mail from signed-in users for anywhere (RFC 6409), "pop3" lets owners fetch their mail (RFC '
-        "1939)."
+        'takes mail from signed-in users for anywhere (RFC 6409), "lmtp" takes mail for mailboxes of this server from '
+        'a server in front of it (RFC 2033), "pop3" lets owners fetch their mail (RFC 1939), "device" takes mail from '
+        "devices that cannot do today's rules ([bridge], [[device]])."
     )
     address: Ip = Field(
         default="127.0.0.1",
@@ -108,7 +126,22 @@ class Listener(Section):
         description='How TLS begins: "starttls" starts in the clear and offers to change over (RFC 3207; STLS for '
         'pop3, RFC 2595), "implicit" speaks TLS from the first octet (RFC 8314), "none" offers no TLS.',
     )
+    socket: Text = Field(
+        default="",
+        description="The name of a socket that systemd hands in (FileDescriptorName): it is listened on instead of one "
+        "at address and port. Where none of this name is handed in, address and port hold.",
+    )
+    proxy_networks: tuple[Network, ...] = Field(
+        default=(),
+        description="Networks whose hosts are proxies: each connection from them must begin with a PROXY header "
+        "(version 1 or 2), which says who is calling; one without is dropped. Others connect as ever.",
+    )
     backlog: Positive = Field(default=1024, description="How many connections the kernel may hold until we take them.")
+    cram_md5: Flag = Field(
+        default=False,
+        description="Offer CRAM-MD5 as well (RFC 2195), for old devices. It takes only app passwords that were made "
+        "for it, and those are stored readable: docs/sign-in.md.",
+    )
 
 
 class Tls(Section):
@@ -122,6 +155,11 @@ class Tls(Section):
     key: File = Field(default=None, description="File with the private key of the certificate, PEM, no passphrase.")
     minimum: Literal["1.2", "1.3"] = Field(
         default="1.2", description="The oldest TLS version spoken as a server (RFC 8996 retires 1.0 and 1.1)."
+    )
+    reload: Duration = Field(
+        default=MINUTE,
+        description="How often the files of certificates are looked at: renewed ones are shown without a restart. 0 is "
+        "never.",
     )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
@@ -211,7 +249,7 @@ class Smtp(Section):
     )
 
 
-class Submission(Section):
+class Submission(OwnNames):
     """Listeners of role submission: mail from this server's own users."""
 
     cleartext_auth: CleartextAuth = Field(
@@ -323,16 +361,29 @@ class Config(Section):
         Listener(role="pop3", port=2110),
     )
     tls: Tls = Tls()
+    certificate: tuple[Certificate, ...] = ()
     smtp: Smtp = Smtp()
     submission: Submission = Submission()
+    limits: Limits = Limits()
+    checks: Checks = Checks()
+    dns_list: tuple[DnsList, ...] = ()
+    greylist: Greylist = Greylist()
     pop3: Pop3 = Pop3()
+    sign_in: SignIn = SignIn()
+    oauth: Oauth = Oauth()
     relay: Relay = Relay()
     smarthost: tuple[Smarthost, ...] = ()
+    destination: tuple[Destination, ...] = ()
+    bridge: Bridge = Bridge()
+    device: tuple[Device, ...] = ()
     dns: Dns = Dns()
     transcripts: Transcripts = Transcripts()
     mailboxes: Mailboxes = Mailboxes()
     reports: Reports = Reports()
     explain: Explain = Explain()
+    hooks: Hooks = Hooks()
+    milter: tuple[Milter, ...] = ()
+    rspamd: Rspamd = Rspamd()
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         ports: set[tuple[str, int]] = set()
@@ -341,14 +392,24 @@ class Config(Section):
             if listener.port and place in ports:
                 yield f"listener.{number}.port", f"Another listener has {place[0]} port {place[1]} already."
             ports.add(place)
-        domains: set[str] = set()
-        for number, smarthost in enumerate(self.smarthost):
-            if smarthost.domain in domains:
-                yield f"smarthost.{number}.domain", f'Another smarthost is for "{smarthost.domain}" already.'
-            domains.add(smarthost.domain)
+        yield from _twice("smarthost", [one.domain for one in self.smarthost])
+        yield from _twice("destination", [one.domain for one in self.destination])
+        if self.certificate and self.tls.certificate is None:
+            yield "certificate.0.certificate", "The first certificate belongs into [tls]: tls.certificate and tls.key."
+        roles = [listener.role for listener in self.listener]
+        if "device" in roles and not self.device:
+            yield f"listener.{roles.index('device')}.role", "Has nobody to listen to: write a [[device]]."
+        yield from quarrels(self.device)
+        yield from filter_contradictions(self.milter)
 
     def with_data(self, folder: Path | None) -> Config:
         """The same configuration with another data folder, as `--data` asks; unchanged for None."""
         if folder is None:
             return self
         return self.model_copy(update={"node": self.node.model_copy(update={"data": folder})})
+
+
+def _twice(section: str, domains: list[str]) -> Iterator[tuple[str, str]]:
+    for number, domain in enumerate(domains):
+        if domain in domains[:number]:
+            yield f"{section}.{number}.domain", f'Another {section} is for "{domain}" already.'

@@ -7,21 +7,27 @@ Does not live here: starting anything (node.py).
 
 from __future__ import annotations
 
+import json
+
 from glasspost.explain.explainer import Explainer
 from glasspost.inbound.entrance import InboundSettings
 from glasspost.inbound.policy import PolicySettings
+from glasspost.net.tokens import TokenSettings
+from glasspost.node.device_wiring import for_devices
 from glasspost.node.settings import Config, Listener
 from glasspost.outbound.connections import ReuseSettings
 from glasspost.outbound.conversation import ConversationSettings, Timeouts
 from glasspost.outbound.remote import RemoteSettings
 from glasspost.outbound.reports import ReportSettings
 from glasspost.outbound.retry import Schedule
-from glasspost.outbound.routes import RoutingSettings, Smarthost
+from glasspost.outbound.routes import Destination, RoutingSettings, Smarthost
 from glasspost.outbound.scheduler import SchedulerSettings
 from glasspost.protocol.pop3_events import Pop3Settings
+from glasspost.protocol.sasl_mechanisms import BY_PASSWORD, BY_TOKEN
 from glasspost.protocol.smtp_client_events import SmtpClientSettings
 from glasspost.protocol.smtp_offer import ServerSettings
 from glasspost.storage.folder import Folder
+from glasspost.storage.guesses import GuessSettings
 from glasspost.storage.masking import Pseudonyms, read_or_make_key
 
 
@@ -37,7 +43,7 @@ def policy_settings(config: Config) -> PolicySettings:
 
 
 def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
-    """What a listener of role mx or submission is like. Only submission signs people in."""
+    """What a listener of role mx, submission, lmtp or device is like. Only submission signs people in."""
     smtp = config.smtp
     submission = listener.role == "submission"
     cleartext = config.submission.cleartext_auth
@@ -51,10 +57,12 @@ def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
         repair_newlines=smtp.bare_newline == "repair",
         smtputf8=smtp.smtputf8,
         tls_available=listener.tls == "starttls",
-        mechanisms=("PLAIN", "LOGIN") if submission else (),
+        mechanisms=mechanisms(config, listener) if submission else (),
         cleartext_auth=submission and cleartext == "always",
+        complaint=token_complaint(config),
+        lmtp=listener.role == "lmtp",
     )
-    return InboundSettings(
+    settings = InboundSettings(
         role=listener.role,
         offer=offer,
         greeting_timeout=smtp.greeting_timeout,
@@ -63,10 +71,53 @@ def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
         max_received=smtp.max_received,
         cleartext_auth=cleartext,
     )
+    return for_devices(config, listener, settings)
 
 
-def pop3_settings(config: Config) -> Pop3Settings:
+def mechanisms(config: Config, listener: Listener) -> tuple[str, ...]:
+    """How clients of a listener may sign in."""
+    tokens = BY_TOKEN if config.oauth.offered else ()
+    return BY_PASSWORD + tokens + (("CRAM-MD5",) if listener.cram_md5 else ())
+
+
+def token_complaint(config: Config) -> str:
+    """What clients with a refused token are told (RFC 7628 §3.2.2)."""
+    oauth = config.oauth
+    told = {"status": "invalid_token", "scope": oauth.scope, "openid-configuration": oauth.openid_configuration}
+    return json.dumps({key: value for key, value in told.items() if value}, separators=(",", ":"))
+
+
+def token_settings(config: Config) -> TokenSettings:
+    oauth = config.oauth
+    return TokenSettings(
+        issuer=oauth.issuer,
+        audience=oauth.audience,
+        scope=oauth.scope,
+        name_claim=oauth.name_claim,
+        jwks_url=oauth.jwks_url,
+        jwks_file=oauth.jwks_file,
+        introspection_url=oauth.introspection_url,
+        client_id=oauth.client_id,
+        client_secret=oauth.secret(),
+    )
+
+
+def guess_settings(config: Config) -> GuessSettings:
+    limits = config.sign_in
+    return GuessSettings(
+        per_address=limits.failures_per_address,
+        per_network=limits.failures_per_network,
+        per_account=limits.failures_per_account,
+        lockout=limits.lockout,
+        longest_wait=limits.longest_wait,
+        exempt=limits.exempt,
+    )
+
+
+def pop3_settings(config: Config, listener: Listener) -> Pop3Settings:
     return Pop3Settings(
+        mechanisms=mechanisms(config, listener),
+        complaint=token_complaint(config),
         hostname=config.node.hostname,
         idle_seconds=config.pop3.idle_timeout,
         cleartext_auth=config.pop3.cleartext_auth,
@@ -78,13 +129,24 @@ def pop3_settings(config: Config) -> Pop3Settings:
 
 def routing_settings(config: Config) -> RoutingSettings:
     smarthosts = {
-        one.domain: Smarthost(one.host, one.port, one.tls, one.implicit_tls, one.username, one.secret())
+        one.domain: Smarthost(
+            one.host,
+            one.port,
+            one.tls,
+            one.implicit_tls,
+            one.username,
+            one.secret(),
+            one.ca_file,
+            one.protocol,
+            "" if one.socket is None else str(one.socket.absolute()),
+        )
         for one in config.smarthost
     }
     relay = config.relay
     return RoutingSettings(
         hostname=config.node.hostname,
         smarthosts=smarthosts,
+        destinations={one.domain: Destination(one.tls, one.names, one.ca_file) for one in config.destination},
         mx_port=relay.mx_port,
         tls=relay.tls,
         ipv4=relay.ipv4,

@@ -15,13 +15,18 @@ from glasspost.storage.fates import Fate
 from glasspost.storage.spooled import Intake, Settlement
 
 
-def fates_of(settlements: Sequence[Settlement], results: Sequence[Result], rest: float, now: float) -> list[Fate]:
-    """The fates that an attempt came to. None of those whom the next server took, or whom nobody tried to reach: the
-    talk tells of the first, the queue of the others. `rest`: until when the destination is left alone."""
+def fates_of(
+    settlements: Sequence[Settlement], results: Sequence[Result], rest: float, now: float, *, relayed: bool = False
+) -> list[Fate]:
+    """The fates that an attempt came to. None of those whom the next server took (unless `relayed`), or whom nobody
+    tried to reach: the talk tells of the first, the queue of the others. `rest`: until when the destination is left
+    alone."""
     told = []
     for settlement, result in zip(settlements, results, strict=True):
         outcome = result.outcome
-        if outcome.verdict is Verdict.RELAYED or (settlement.due is not None and not settlement.attempted):
+        if (outcome.verdict is Verdict.RELAYED and not relayed) or (
+            settlement.due is not None and not settlement.attempted
+        ):
             continue
         told.append(_fate(settlement, result, outcome, rest, now))
     return told
@@ -31,8 +36,8 @@ def _fate(settlement: Settlement, result: Result, outcome: Outcome, rest: float,
     queued = settlement.queued
     reply = str(outcome.reply) if not outcome.doubtful else f"{outcome.reply} (it may have arrived)"
     due = settlement.due or 0.0
-    if outcome.verdict is Verdict.DELIVERED:
-        what = "delivered"
+    if outcome.verdict in (Verdict.DELIVERED, Verdict.RELAYED):
+        what = str(outcome.verdict)
     elif outcome.verdict is Verdict.FAILED:
         what = "failed"
     else:

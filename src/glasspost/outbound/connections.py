@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
 from glasspost.outbound.conversation import Conversation
 from glasspost.outbound.routes import Host, Route
 
-# What two messages must have in common to share a connection: destination, what TLS had to prove, who signed in, host.
-Place = tuple[str, str, bool, str, str, int]
+# What two messages must have in common to share a connection: destination, what TLS had to prove and by whose word, who
+# signed in, host.
+Place = tuple[str, str, Path | None, bool, str, str, int]
 
 
 def place_of(route: Route, host: Host) -> Place:
-    return (route.key, route.tls, route.implicit_tls, route.username, host.name, host.port)
+    return (route.key, route.tls, route.ca_file, route.implicit_tls, route.username, host.name, host.port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class Setback:
     outcome: Outcome
     conclusive: bool = False
     tls_failed: bool = False  # the opportunistic handshake: worth one more try in the clear
+    unproved: bool = False  # TLS that proves the server is not to be had here, now or later
 
 
 @dataclass(slots=True)
@@ -41,8 +42,10 @@ class Errand:
         return [place for place, outcome in enumerate(self.outcomes) if outcome is None]
 
 
-def envelope(message: Message, recipients: Sequence[Queued], places: list[int]) -> Envelope:
-    """The transaction's envelope for the recipients at these places."""
+def envelope(
+    message: Message, recipients: Sequence[Queued], places: list[int], *, requiretls: bool = False
+) -> Envelope:
+    """The transaction's envelope for the recipients at these places. `requiretls`: this server is to hear of it."""
     chosen = [recipients[place] for place in places]
     return Envelope(
         message.reverse_path,
@@ -52,6 +55,7 @@ def envelope(message: Message, recipients: Sequence[Queued], places: list[int]) 
         message.size,
         message.ret,
         message.envid,
+        requiretls,
     )
 
 
@@ -78,11 +82,11 @@ def refused(conversation: Conversation, reply: Reply) -> Setback:
     return _setback(conversation, reply, said=True)
 
 
-def ours(conversation: Conversation, reply: Reply, *, tls_failed: bool = False) -> Setback:
+def ours(conversation: Conversation, reply: Reply, *, tls_failed: bool = False, unproved: bool = False) -> Setback:
     """It is we who will not go on with this server."""
     conversation.recording.note(str(reply))
     setback = _setback(conversation, reply, said=False)
-    setback.tls_failed = tls_failed
+    setback.tls_failed, setback.unproved = tls_failed, unproved
     return setback
 
 

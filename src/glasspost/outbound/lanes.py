@@ -49,9 +49,9 @@ class Lane:
     stranded: bool = True  # mail may wait on the disk for its return; of a new lane nobody knows yet
     fetching: bool = False  # some of that is being fetched
 
-    def rests(self, now: float) -> bool:
-        """Whether it is left alone just now, with a reply that says why."""
-        return self.rest_until > now and self.rest_reply is not None
+    def rests(self, now: float) -> Reply | None:
+        """Why it is left alone just now; None where it is not."""
+        return self.rest_reply if self.rest_until > now else None
 
     def fail(self, now: float, schedule: Schedule, reply: Reply) -> None:
         """It cannot be reached: it rests, longer each time, and is then tried with one attempt at a time."""

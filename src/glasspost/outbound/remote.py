@@ -15,13 +15,16 @@ import ipaddress
 import math
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from glasspost.clock import Clock
 from glasspost.mail import reply as replies
 from glasspost.mail.envelope import Outcome, Verdict
+from glasspost.net.certificate import in_short, is_for, shown_by
 from glasspost.net.dialer import Callee, DialError, tls_fault
+from glasspost.net.tls import ClientContexts
+from glasspost.outbound import requiretls
 from glasspost.outbound.connections import Connections, Place, ReuseSettings, place_of
 from glasspost.outbound.conversation import Conversation, ConversationSettings, OpenRecording
 from glasspost.outbound.errand import Errand, Setback, complete, envelope, ours, refused
@@ -29,6 +32,8 @@ from glasspost.outbound.routes import Host, Route
 from glasspost.protocol.smtp_client_events import Finished
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from glasspost.storage.spooled import Message, Queued
     from glasspost.storage.transcripts import Recording
 
@@ -61,12 +66,19 @@ class RemoteSettings:
     source: tuple[str, ...] = ()
     host_rest: float = 60.0
 
+    def conversation_for(self, route: Route) -> ConversationSettings:
+        """How to speak on this route: LMTP differs from SMTP in its greeting and at the end of a message."""
+        conversation = self.conversation
+        if route.protocol != "lmtp":
+            return conversation
+        return replace(conversation, client=replace(conversation.client, lmtp=True))
+
 
 class RemoteCourier:
     """Brings mail to other servers. One for the process; `close` it in the end.
 
-    `opportunistic` is the TLS context that proves nothing (tls "may" and "encrypt"), `verifying` the one that checks
-    certificate and name (tls "verify").
+    `contexts` has the TLS context that proves nothing (tls "may" and "encrypt"), and those that check the certificate
+    (tls "verify").
     """
 
     def __init__(
@@ -75,18 +87,22 @@ class RemoteCourier:
         *,
         dial: Dial,
         open_recording: OpenRecording,
-        opportunistic: ssl.SSLContext,
-        verifying: ssl.SSLContext,
+        contexts: ClientContexts,
         clock: Clock,
     ) -> None:
         self._settings = settings
         self._dial = dial
         self._open_recording = open_recording
-        self._opportunistic = opportunistic
-        self._verifying = verifying
+        self._contexts = contexts
         self._clock = clock
         self._connections = Connections(settings.reuse)
         self._resting: dict[tuple[str, int], float] = {}  # hosts that could not be reached, and until when they rest
+
+    def adopt(self, settings: RemoteSettings, contexts: ClientContexts) -> None:
+        """Other settings and authorities, for connections that are made from now on."""
+        self._settings = settings
+        self._contexts = contexts
+        self._connections.settings = settings.reuse
 
     def connections_open(self, key: str) -> int:
         """How many connections stand for a route's key, busy and idle."""
@@ -104,15 +120,28 @@ class RemoteCourier:
         """
         errand = Errand(message, recipients, [None] * len(recipients))
         setbacks: list[Setback] = []
+        possible = requiretls.ways(message, route)
+        if not possible:
+            return [requiretls.nowhere(route) for _ in recipients]
+        for way in possible:
+            setbacks = await self._try_hosts(way, errand)
+            if not setbacks:
+                break
+        return complete(errand.outcomes, setbacks)
+
+    async def _try_hosts(self, route: Route, errand: Errand) -> list[Setback]:
+        """Bring it to the first host that talks. What stood in the way; nothing where all is decided."""
+        setbacks: list[Setback] = []
         for host in self._in_order(route.hosts):
             setback = await self._deliver_at(host, route, errand)
             if setback is None:
-                break
+                return []
+            setback = requiretls.judged(setback, route)
             setbacks.append(setback)
             errand.before.append(f"{setback.outcome.remote_mta}: {setback.outcome.reply}")
             if setback.conclusive:
                 break
-        return complete(errand.outcomes, setbacks)
+        return setbacks
 
     def _in_order(self, hosts: tuple[Host, ...]) -> Sequence[Host]:
         """The route's order, but hosts that could not be reached a moment ago come last (RFC 5321 §4.5.4.1)."""
@@ -136,7 +165,11 @@ class RemoteCourier:
                 if isinstance(opened, Setback):
                     return opened
                 conversation = opened
-            finished = await self._transact(conversation, errand, left)
+            setback = requiretls.lacking(conversation, route)
+            if setback is not None:
+                self._connections.put_back(conversation)  # for other mail it may do
+                return setback
+            finished = await self._transact(conversation, errand, left, route)
             if finished.unanswered:
                 if reused and not conversation.silent:
                     may_reuse = False  # it had died, or was closing, while idle: that says nothing about the host
@@ -147,7 +180,7 @@ class RemoteCourier:
                 errand.outcomes[position] = outcome
         return None
 
-    async def _transact(self, conversation: Conversation, errand: Errand, left: list[int]) -> Finished:
+    async def _transact(self, conversation: Conversation, errand: Errand, left: list[int], route: Route) -> Finished:
         """One transaction for those that are left; the connection goes back to the idle ones afterwards."""
         message = errand.message
         recording = conversation.recording
@@ -156,7 +189,9 @@ class RemoteCourier:
         recording.note(f"{message.queue_id}, {message.size} octets, recipients: {len(left)}")
         try:
             event = await conversation.transact(
-                envelope(message, errand.recipients, left), message.content, message.eight_bit
+                envelope(message, errand.recipients, left, requiretls=route.requiretls),
+                message.content,
+                message.eight_bit,
             )
         except BaseException:
             conversation.abort()  # cancelled, or the store failed: the end must not be said
@@ -199,7 +234,7 @@ class RemoteCourier:
             _, conversation, _ = await self._dial(
                 host,
                 protocol_factory=lambda: Conversation(
-                    loop, settings.conversation, host, open_recording, self._connections.forget
+                    loop, settings.conversation_for(route), host, open_recording, self._connections.forget
                 ),
                 connect_timeout=settings.conversation.timeouts.connect,
                 source=settings.source or None,
@@ -223,7 +258,7 @@ class RemoteCourier:
     def _unreachable(self, host: Host, error: DialError, errand: Errand) -> Setback:
         """Nobody to talk to. That, too, is put on record: it is what the sender will ask about."""
         self._resting[host.name, host.port] = self._clock.now() + self._settings.host_rest
-        server = f"{host.name}:{host.port}"
+        server = host.name if host.name.startswith("/") else f"{host.name}:{host.port}"
         if error.tls:
             reply = replies.TLS_FAILED.saying(server=server, fault=error.reason.removeprefix("TLS: "))
         else:
@@ -233,7 +268,7 @@ class RemoteCourier:
         evidence = recording.excerpt()
         recording.close(str(reply))
         outcome = Outcome(Verdict.DEFERRED, reply, server, conversation=recording.id, evidence=evidence)
-        return Setback(outcome)
+        return Setback(outcome, unproved=error.unproved)
 
     def _begin_recording(self, local: str, peer: str, fact: str, errand: Errand) -> Recording:
         """A recording, found by the message it was begun for, that starts with what happened before."""
@@ -246,16 +281,18 @@ class RemoteCourier:
 
     async def _introduce(self, conversation: Conversation, host: Host, route: Route, in_clear: bool) -> Setback | None:
         """Greeting, EHLO, TLS, sign-in. None where the server is ready for MAIL."""
+        if conversation.tls is not None:
+            setback = self._proved(conversation, route)
+            if setback is not None:
+                return setback
+            conversation.client.secure = True
         reply = await conversation.greeting()
         if reply.code != 220:  # 554: no mail service here; 521: RFC 7504; 4xx: not now
             return refused(conversation, reply)
         reply = await conversation.hello()
         if reply.code // 100 != 2:
             return refused(conversation, reply)
-        if conversation.tls is not None:
-            conversation.client.secure = True
-            conversation.recording.note(_tls_facts(conversation, route))
-        elif route.tls != "none" and not in_clear:
+        if conversation.tls is None and route.tls != "none" and not in_clear:
             setback = await self._secure(conversation, host, route)
             if setback is not None:
                 return setback
@@ -268,7 +305,9 @@ class RemoteCourier:
         optional = route.tls == "may"
         server = conversation.server
         if not conversation.client.offered.starttls:
-            return None if optional else ours(conversation, replies.SERVER_WITHOUT_TLS.saying(server=server))
+            if optional:
+                return None
+            return ours(conversation, replies.SERVER_WITHOUT_TLS.saying(server=server), unproved=True)
         reply = await conversation.ask_for_tls()
         if conversation.client.broken is not None:
             return refused(conversation, reply)
@@ -276,14 +315,19 @@ class RemoteCourier:
             if optional:
                 conversation.recording.note("STARTTLS was refused; this route may go without")
                 return None
-            return ours(conversation, replies.TLS_FAILED.saying(server=server, fault=f"STARTTLS: {reply}"))
+            refusal = replies.TLS_FAILED.saying(server=server, fault=f"STARTTLS: {reply}")
+            return ours(conversation, refusal, unproved=reply.permanent)
         try:
             await conversation.secure(self._context(route), host.name.strip("[]"))
         except (OSError, EOFError) as error:  # ssl.SSLError and TimeoutError are OSErrors
             fault = tls_fault(error)
             conversation.recording.note(f"TLS failed: {fault}")
-            return ours(conversation, replies.TLS_FAILED.saying(server=server, fault=fault), tls_failed=True)
-        conversation.recording.note(_tls_facts(conversation, route))
+            refusal = replies.TLS_FAILED.saying(server=server, fault=fault)
+            unproved = isinstance(error, ssl.SSLCertVerificationError)
+            return ours(conversation, refusal, tls_failed=True, unproved=unproved)
+        setback = self._proved(conversation, route)
+        if setback is not None:
+            return setback
         reply = await conversation.hello()  # RFC 3207 §4.2
         return None if reply.code // 100 == 2 else refused(conversation, reply)
 
@@ -307,19 +351,36 @@ class RemoteCourier:
         setback.conclusive = reply.permanent
         return setback
 
+    def _proved(self, conversation: Conversation, route: Route) -> Setback | None:
+        """TLS stands: put on record what it has proved. Where the name was left to us, look at it, before anything is
+        said."""
+        tls = conversation.tls
+        assert tls is not None
+        certificate = shown_by(tls)
+        conversation.recording.note(tls_words(tls, certificate, route))
+        if route.tls != "verify" or not route.names:
+            return None
+        if certificate is not None and any(is_for(certificate, name) for name in route.names):
+            return None
+        fault = f"its certificate is for none of the names that this destination has: {', '.join(route.names)}"
+        return ours(conversation, replies.TLS_FAILED.saying(server=conversation.server, fault=fault), unproved=True)
+
     def _context(self, route: Route) -> ssl.SSLContext:
-        return self._verifying if route.tls == "verify" else self._opportunistic
+        if route.tls != "verify":
+            return self._contexts.opportunistic
+        return self._contexts.verifying(route.ca_file, any_name=bool(route.names))
 
 
-def _tls_facts(conversation: Conversation, route: Route) -> str:
-    """What TLS has proved, for the recording."""
-    tls = conversation.tls
-    assert tls is not None
+def tls_words(tls: ssl.SSLObject, certificate: x509.Certificate | None, route: Route) -> str:
+    """What TLS has proved, for the record: version, cipher, certificate, and how it was verified."""
     cipher = tls.cipher()
-    proof = (
-        "certificate verified" if route.tls == "verify" else f'certificate not checked: TLS "{route.tls}" asks for none'
-    )
-    return f"{tls.version()}, {cipher[0] if cipher else 'no cipher'}, {proof}"
+    shown = in_short(certificate) if certificate is not None else "no certificate"
+    if route.tls != "verify":
+        proof = f'not checked: TLS "{route.tls}" asks for no proof'
+    else:
+        by = f"by {route.ca_file.name}" if route.ca_file is not None else "by the system's authorities"
+        proof = f"verified {by}, for {' or '.join(route.names) if route.names else 'the host name'}"
+    return f"{tls.version()}, {cipher[0] if cipher else 'no cipher'}, {shown}, {proof}"
 
 
 def _is_loopback(address: str) -> bool:

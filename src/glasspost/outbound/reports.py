@@ -107,7 +107,7 @@ class Reports:
 
     async def _original(self, message: Message) -> bytes:
         """The original, or as much of its beginning as a report may need."""
-        limit = self._settings.full_limit if message.ret != "HDRS" else 0
+        limit = 0 if message.returns_header_only else self._settings.full_limit
         gathered = b""
         async for piece in message.content.chunks():
             gathered += piece
@@ -120,7 +120,7 @@ class Reports:
         assert sender is not None
         now = self._clock.now()
         draft = self._spool.new_draft()
-        whole = message.ret != "HDRS" and len(original) == message.size <= self._settings.full_limit
+        whole = not message.returns_header_only and len(original) == message.size <= self._settings.full_limit
         utf8 = message.smtputf8
         draft.add(
             compose_report(
@@ -140,6 +140,7 @@ class Reports:
         )
         body = BodyType.EIGHT_BIT if draft.eight_bit else BodyType.SEVEN_BIT
         envelope = Envelope(None, body=body, smtputf8=utf8 and (sender.needs_utf8 or draft.eight_bit))
+        envelope.requiretls = message.requiretls  # RFC 8689 §5: a report is protected like what it is about
         intake = Intake(draft, envelope, b"", now, message.conversation, due=now)
         found = self._directory.resolve(sender, separator=self._settings.detail_separator)
         if isinstance(found, Local):

@@ -17,6 +17,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from pathlib import Path
+from typing import TypeVar
 
 from glasspost.mail import reply
 from glasspost.mail.address import a_label
@@ -28,7 +30,8 @@ from glasspost.net.dns import Answer, Found, Mx, NoSuchName, Resolver, Trouble
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One next server with its addresses, in the order in which they are to be tried."""
+    """One next server with its addresses, in the order in which they are to be tried. A Unix socket is its own name
+    and its only address, with port 0."""
 
     name: str
     port: int
@@ -42,6 +45,10 @@ class Route:
     `key` is what concurrency limits, connection reuse and backoff go by: "mx:example.org" or
     "smarthost:host:port". `tls` is "none", "may", "encrypt" or "verify". Without sign-in, user name and
     password are empty.
+
+    With "verify" the certificate must be for the host's name, or for one of `names` where there are any, by the
+    authorities in `ca_file`, or the system's. `names_are_sure`: who must be there was told by the postmaster, not by
+    the DNS alone. `requiretls`: for mail that says so (requiretls.py); the router never sets it.
     """
 
     key: str
@@ -51,11 +58,16 @@ class Route:
     username: str = ""
     password: str = field(default="", repr=False)
     protocol: str = "smtp"
+    names: tuple[str, ...] = ()
+    ca_file: Path | None = None
+    names_are_sure: bool = False
+    requiretls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Smarthost:
-    """A server that takes our mail for others: a name or an IP address, never looked up by MX."""
+    """A server that takes our mail for others: a name or an IP address, never looked up by MX; or a Unix socket.
+    `protocol` is "smtp" or "lmtp" (RFC 2033)."""
 
     host: str
     port: int = 25
@@ -63,6 +75,18 @@ class Smarthost:
     implicit_tls: bool = False
     username: str = ""
     password: str = field(default="", repr=False)
+    ca_file: Path | None = None
+    protocol: str = "smtp"
+    socket: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What TLS must prove to the servers of a domain; see Route."""
+
+    tls: str
+    names: tuple[str, ...] = ()
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +94,13 @@ class RoutingSettings:
     """How mail leaves.
 
     `hostname` is our own name in mail transactions. `smarthosts` is keyed by domain ("example.org"), by the
-    domains below one (".example.org"), or by "*" for all that is left. `mx_limit` is how many MX hosts are
-    considered.
+    domains below one (".example.org"), or by "*" for all that is left; so is `destinations`. `mx_limit` is how many
+    MX hosts are considered, `tls` what holds where no destination says anything.
     """
 
     hostname: str
     smarthosts: Mapping[str, Smarthost] = field(default_factory=dict)
+    destinations: Mapping[str, Destination] = field(default_factory=dict)
     mx_port: int = 25
     mx_limit: int = 10
     tls: str = "may"
@@ -112,7 +137,9 @@ class Router:
         self._is_self = is_self
         self._random = randomness or random.Random()
         self._hostname = a_label(settings.hostname)
-        self._smarthosts = {_smarthost_key(key): host for key, host in settings.smarthosts.items()}
+        self._smarthosts = {_comparable(key): host for key, host in settings.smarthosts.items()}
+        self._destinations = {_comparable(key): one for key, one in settings.destinations.items()}
+        self._default = Destination(settings.tls)
 
     async def route(self, domain: str) -> Route | Reply:
         """The way to a domain or address literal, which is not one of our own.
@@ -120,23 +147,16 @@ class Router:
         A permanent Reply means that no later attempt can do better, a transient one that it may.
         """
         name = a_label(domain)
-        smarthost = self._smarthost_for(name)
+        smarthost = _most_exact(self._smarthosts, name)
         if smarthost is not None:
             return await self._by_smarthost(smarthost)
         if name.startswith("["):
             return self._by_literal(name)
         return await self._by_mx(name)
 
-    def _smarthost_for(self, name: str) -> Smarthost | None:
-        """The most particular one: the domain's own, the one of the nearest domain above, everybody's."""
-        found = self._smarthosts.get(name)
-        above = "" if name.startswith("[") else name
-        while found is None and above:
-            above = above.partition(".")[2]
-            found = self._smarthosts.get(f".{above}")
-        return found or self._smarthosts.get("*")
-
     async def _by_smarthost(self, smarthost: Smarthost) -> Route | Reply:
+        if smarthost.socket:
+            return _smarthost_route(smarthost, smarthost.socket, Host(smarthost.socket, 0, (smarthost.socket,)))
         name = smarthost.host.strip("[]")
         if _is_address(name):
             addresses = self._usable([name])
@@ -151,16 +171,8 @@ class Router:
             return reply.SMARTHOST_UNUSABLE.saying(host=name, fault="it has no address")
         if any(self._is_self(address, smarthost.port) for address in addresses):
             return reply.SMARTHOST_UNUSABLE.saying(host=name, fault="it is this server itself")
-        # Connections are reused by key, so what is signed in as one user must not carry another's mail.
-        user = f"{smarthost.username}@" if smarthost.username else ""
-        return Route(
-            key=f"smarthost:{user}{smarthost.host}:{smarthost.port}",
-            hosts=(Host(name, smarthost.port, addresses),),
-            tls=smarthost.tls,
-            implicit_tls=smarthost.implicit_tls,
-            username=smarthost.username,
-            password=smarthost.password,
-        )
+        place = f"{smarthost.host}:{smarthost.port}"
+        return _smarthost_route(smarthost, place, Host(name, smarthost.port, addresses))
 
     def _by_literal(self, literal: str) -> Route | Reply:
         """RFC 5321 §4.1.3: the address is in the domain, and no name is looked up."""
@@ -231,7 +243,15 @@ class Router:
         return _Candidate(record.preference, record.host, addresses, is_self, trouble)
 
     def _mx_route(self, domain: str, hosts: Sequence[Host]) -> Route:
-        return Route(key=f"mx:{domain}", hosts=tuple(hosts), tls=self._settings.tls)
+        proof = _most_exact(self._destinations, domain) or self._default
+        return Route(
+            key=f"mx:{domain}",
+            hosts=tuple(hosts),
+            tls=proof.tls,
+            names=proof.names,
+            ca_file=proof.ca_file,
+            names_are_sure=bool(proof.names) or domain.startswith("["),
+        )
 
     # --- addresses ------------------------------------------------------------------------------------------
 
@@ -255,7 +275,36 @@ class Router:
         return tuple(usable)
 
 
-def _smarthost_key(key: str) -> str:
+def _smarthost_route(smarthost: Smarthost, place: str, host: Host) -> Route:
+    # Connections are reused by key, so what is signed in as one user must not carry another's mail.
+    user = f"{smarthost.username}@" if smarthost.username else ""
+    return Route(
+        key=f"{'lmtp' if smarthost.protocol == 'lmtp' else 'smarthost'}:{user}{place}",
+        hosts=(host,),
+        tls=smarthost.tls,
+        implicit_tls=smarthost.implicit_tls,
+        username=smarthost.username,
+        password=smarthost.password,
+        ca_file=smarthost.ca_file,
+        names_are_sure=True,
+        protocol=smarthost.protocol,
+    )
+
+
+_T = TypeVar("_T")
+
+
+def _most_exact(table: Mapping[str, _T], name: str) -> _T | None:
+    """The most particular entry: the domain's own, that of the nearest domain above, everybody's."""
+    found = table.get(name)
+    above = "" if name.startswith("[") else name
+    while found is None and above:
+        above = above.partition(".")[2]
+        found = table.get(f".{above}")
+    return found or table.get("*")
+
+
+def _comparable(key: str) -> str:
     return f".{a_label(key[1:])}" if key.startswith(".") else a_label(key)
 
 

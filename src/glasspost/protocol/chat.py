@@ -6,7 +6,8 @@ Does not live here: what a line means (smtp_server, smtp_client, pop3_server), b
 Two laws are kept here and nowhere else:
 
 - Only CR LF ends a line (RFC 5321 §2.3.8). A line feed alone is never taken for an end: what stands before it is
-  handed out as a fault, so it can be answered but never obeyed.
+  handed out as a fault, so it can be answered but never obeyed. One kind of listener, the one for devices, has such
+  an end mended (`mends`), and says so each time (`mended`); nobody else has that.
 - The transcript is a tap on the wire. `take_line` lets it hear, `say` lets it say; no other place calls it. A secret
   is masked before the tap hears of it, by the conversation, which alone knows that a line is secret.
 """
@@ -54,10 +55,14 @@ class Chat:
     search and one slice, whatever the size of the segment it came in.
     """
 
-    __slots__ = ("_at", "_discarding", "_in", "_out", "line_limit", "mask", "tap")
+    __slots__ = ("_at", "_discarding", "_in", "_out", "line_limit", "mask", "mended", "mends", "tap")
 
-    def __init__(self, tap: Tap, line_limit: int, mask: Callable[[bytes], bytes] | None = None) -> None:
+    def __init__(
+        self, tap: Tap, line_limit: int, mask: Callable[[bytes], bytes] | None = None, *, mends: bool = False
+    ) -> None:
         self.tap = tap
+        self.mends = mends
+        self.mended = False  # the last line ended with LF, or with CR CR LF
         self.line_limit = line_limit
         self.mask = mask
         self._in = b""
@@ -102,7 +107,10 @@ class Chat:
         line = self._in[start : end - 1 if crlf else end]
         self.tap.heard(line if self.mask is None else self.mask(line))
         if not crlf or b"\r" in line:
-            return LineFault.BARE_NEWLINE
+            line = line.rstrip(b"\r")
+            if not self.mends or b"\r" in line:
+                return LineFault.BARE_NEWLINE
+            self.mended = True
         return line
 
     def take_bytes(self, limit: int = -1) -> bytes:

@@ -41,20 +41,25 @@ _LONE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
 class NewlineRepair:
-    """Makes every lone CR and lone LF a CRLF. A CR at a piece's end is held back until its neighbour is known."""
+    """Makes every lone CR and lone LF a CRLF, and counts them. A CR at a piece's end is held back until its neighbour
+    is known."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "count")
 
     def __init__(self) -> None:
         self._held = b""
+        self.count = 0
 
     def feed(self, data: bytes) -> bytes:
         data = self._held + data
         self._held = b""
         if data.endswith(b"\r"):
             data, self._held = data[:-1], b"\r"
-        return _LONE.sub(b"\r\n", data)
+        data, count = _LONE.subn(b"\r\n", data)
+        self.count += count
+        return data
 
     def end(self) -> bytes:
         """What was held back, mended."""
+        self.count += bool(self._held)
         return b"\r\n" if self._held else b""

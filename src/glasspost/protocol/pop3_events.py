@@ -6,10 +6,12 @@ Does not live here: any behaviour.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from glasspost.protocol.pop3_listing import Deposit
+from glasspost.protocol.sasl import Question
+from glasspost.protocol.sasl_mechanisms import BY_PASSWORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +27,17 @@ class Pop3Settings:
     # to every client as it is, as most servers do.
     headers_in_utf8: Literal["refuse", "send"] = "send"
     max_failed_sign_ins: int = 3  # then the connection is closed
-    failed_sign_in_seconds: float = 2  # how long the answer to a wrong password is held back
+    mechanisms: tuple[str, ...] = BY_PASSWORD  # of AUTH, in the order they are offered
+    complaint: str = '{"status":"invalid_token"}'  # the JSON that refused tokens are answered with (RFC 7628 §3.2.2)
     max_errors: int = 20  # commands that break the protocol; with one more the connection is closed
 
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """PASS or AUTH: is this their name and password, and may they have the maildrop?"""
+    """PASS or AUTH: are they who they say, and may they have the maildrop? Where the question is for keys, the answer
+    is `sign_in_keys`, and the exchange goes on."""
 
-    username: str
-    password: str = field(repr=False)
+    question: Question
 
 
 @dataclass(frozen=True, slots=True)

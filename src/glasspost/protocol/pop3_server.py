@@ -9,7 +9,7 @@ true there is more to say without any more input: pull again as soon as the read
 can answer comes out as an event, and the house owes an answer to it; until then no further line is parsed, so that
 a pipelined group is answered in order (RFC 2449 §6.6):
 
-    SignIn   -> opened(deposits) | refuse_sign_in() | answer(reply)
+    SignIn   -> opened(deposits) | refuse_sign_in() | answer(reply) | sign_in_keys(keys)
     StartTls -> answer(reply), and after a positive one secured()
     Fetch    -> send_piece(data) as long as it says true, then end_message(); or fail_message(reply)
     Update   -> answer(reply), which ends the conversation
@@ -28,7 +28,7 @@ from glasspost.protocol.chat import Chat, LineFault, Tap
 from glasspost.protocol.pop3_content import Outgoing
 from glasspost.protocol.pop3_events import Event, Fetch, Pop3Settings, SignIn, StartTls, Update
 from glasspost.protocol.pop3_listing import Deposit, Listing
-from glasspost.protocol.pop3_secrets import public_form
+from glasspost.protocol.pop3_secrets import MASK, public_form
 from glasspost.protocol.pop3_sign_in import Introduction
 from glasspost.protocol.pop3_table import VERBS, State, nearest_verb
 
@@ -46,24 +46,9 @@ class Pop3Server:
     """One conversation. `state` and `finished` may be read by anyone; after `finished` nothing more is heard."""
 
     __slots__ = (
-        "_chat",
-        "_errors",
-        "_failed_sign_ins",
-        "_introduction",
-        "_listing",
-        "_outgoing",
-        "_owed",
-        "_said",
-        "_slices",
-        "_stls",
-        "commands",
-        "conversation",
-        "finished",
-        "settings",
-        "state",
-        "unfinished",
-        "utf8",
-    )
+        "_chat", "_errors", "_failed_sign_ins", "_introduction", "_listing", "_outgoing", "_owed", "_said",
+        "_slices", "_stls", "commands", "conversation", "finished", "settings", "state", "unfinished", "utf8",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -74,8 +59,10 @@ class Pop3Server:
         secured: bool = False,
         from_loopback: bool = False,
         conversation: str = "",
+        end_point: bytes = b"",
     ) -> None:
-        """`stls`: TLS can be offered. `secured`: it stands already. `conversation`: the id that refusals end with."""
+        """`stls`: TLS can be offered. `secured`: it stands already. `conversation`: the id that refusals end with.
+        `end_point`: with TLS, the hash of the certificate shown, to which a sign-in may be bound (RFC 5929 §4)."""
         self.settings = settings
         self.conversation = conversation
         self.state = State.AUTHORIZATION
@@ -85,7 +72,7 @@ class Pop3Server:
         self.commands = 0  # lines obeyed or refused so far: what moves the idle deadline
         self._chat = Chat(tap, LINE_LIMIT, self._public)
         self._stls = stls
-        self._introduction = Introduction(settings, secured=secured, from_loopback=from_loopback)
+        self._introduction = Introduction(settings, secured=secured, from_loopback=from_loopback, end_point=end_point)
         self._owed: Event | None = None
         self._outgoing: Outgoing | None = None
         self._slices: Iterator[bytes] | None = None
@@ -137,6 +124,11 @@ class Pop3Server:
     def answer(self, reply: Pop3Reply) -> None:
         """Answer SignIn (refusing), StartTls, or Update."""
         owed = self._settle(SignIn, StartTls, Update)
+        if isinstance(owed, SignIn):
+            reply_or_complaint = self._introduction.refused(owed.question, reply)
+            if isinstance(reply_or_complaint, sasl.Challenge):
+                self._challenge_or(reply_or_complaint)
+                return
         self._answer(reply)
         if isinstance(owed, StartTls) and reply.positive:
             self._owed = owed  # until TLS stands, no line is parsed
@@ -154,18 +146,32 @@ class Pop3Server:
 
     def refuse_sign_in(self) -> None:
         """Name or password is wrong. Says the same whichever it was; after some of them, closes."""
-        self.answer(replies.SIGN_IN_FAILED)
         self._failed_sign_ins += 1
-        self.finished = self._failed_sign_ins >= self.settings.max_failed_sign_ins
+        if self._failed_sign_ins >= self.settings.max_failed_sign_ins:
+            self.send_away(replies.SIGN_IN_FAILED)
+        else:
+            self.answer(replies.SIGN_IN_FAILED)
 
-    def secured(self) -> bool:
+    def sign_in_keys(self, keys: sasl.ScramKeys) -> None:
+        """Answer a SignIn that asks for keys: the exchange goes on."""
+        self._settle(SignIn)
+        step = self._challenge_or(self._introduction.keys(keys))
+        if isinstance(step, Pop3Reply):
+            self._answer(step)
+
+    def send_away(self, reply: Pop3Reply) -> None:
+        """Answer SignIn, and end the conversation: no exchange goes on behind that."""
+        self._settle(SignIn)
+        self._answer(reply)
+        self.finished = True
+
+    def secured(self, end_point: bytes = b"") -> bool:
         """TLS stands. All that was learnt in the clear is forgotten. False where cleartext was left: hang up."""
         self._settle(StartTls)
         if self._chat.unread:
             self.finished = True
             return False
-        self._introduction.secured = True
-        self._introduction.forget()
+        self._introduction = self._introduction.over_tls(end_point)
         return True
 
     def send_piece(self, data: bytes) -> bool:
@@ -232,7 +238,7 @@ class Pop3Server:
     def _public(self, line: bytes) -> bytes:
         """The form of a line that the tap may hear."""
         known = self._introduction
-        return public_form(line, response=known.exchange is not None, loose=known.secret_may_follow)
+        return public_form(line, response=known.expecting, loose=known.secret_may_follow)
 
     def _obey(self, line: bytes | LineFault) -> Event | None:
         """One line. Returns what the house must answer; says at once what it need not be asked about.
@@ -252,9 +258,9 @@ class Pop3Server:
     def _act(self, line: bytes | LineFault) -> Done:
         """Check a line against the table, then do what it says."""
         self._chat.line_limit = LINE_LIMIT
-        in_exchange = self._introduction.exchange is not None
+        in_exchange = self._introduction.expecting
         if isinstance(line, LineFault):
-            self._introduction.exchange = None
+            self._introduction.call_off()
             too_long = replies.LINE_TOO_LONG.saying(limit=sasl.LINE_LIMIT if in_exchange else LINE_LIMIT)
             return too_long if line is LineFault.TOO_LONG else replies.BARE_NEWLINE
         try:
@@ -262,7 +268,7 @@ class Pop3Server:
         except UnicodeDecodeError:  # RFC 6856 §2.2: such names and passwords must be refused
             text = "\0"
         if _CONTROL.search(text):
-            self._introduction.exchange = None
+            self._introduction.call_off()
             return replies.NOT_TEXT
         if in_exchange:
             return self._challenge_or(self._introduction.response(text))
@@ -314,11 +320,13 @@ class Pop3Server:
             return self._list(replies.MECHANISMS, self._introduction.mechanisms)
         return self._challenge_or(self._introduction.auth(mechanism, initial))
 
-    def _challenge_or(self, step: SignIn | Pop3Reply | sasl.Challenge) -> Done:
-        if not isinstance(step, sasl.Challenge):
+    def _challenge_or(self, step: Pop3Reply | sasl.Step) -> Done:
+        if isinstance(step, Pop3Reply):
             return step
+        if not isinstance(step, sasl.Challenge):
+            return SignIn(step)
         self._chat.line_limit = sasl.LINE_LIMIT
-        self._say(f"+ {step.text}\r\n".encode())
+        self._say(f"+ {step.text}\r\n".encode(), b"+ " + MASK + b"\r\n" if step.secret else None)
         return None
 
     # --- in the maildrop ----------------------------------------------------------------------------------------
@@ -378,7 +386,7 @@ _ACTIONS: dict[str, Callable[..., Done]] = {
     "STLS": Pop3Server._stls_asked,
     "UTF8": Pop3Server._utf8_asked,
     "USER": lambda core, name: core._introduction.user(name),
-    "PASS": lambda core, password: core._introduction.password(password),
+    "PASS": lambda core, password: core._challenge_or(core._introduction.password(password)),
     "AUTH": Pop3Server._auth,
     "STAT": lambda core: core._listing.drop_listing(),
     "LIST": Pop3Server._list_asked,

@@ -1,7 +1,8 @@
 """How the client writes a transaction's envelope: MAIL and RCPT with their parameters.
 
 Lives here: which parameters a message needs and a server takes, what makes a message impossible to send there,
-and the commands' text (RFC 5321 §4.1.1.2, §4.1.1.3, RFC 1870, RFC 3030, RFC 3461, RFC 6152, RFC 6531, RFC 6533).
+and the commands' text (RFC 5321 §4.1.1.2, §4.1.1.3, RFC 1870, RFC 3030, RFC 3461, RFC 6152, RFC 6531, RFC 6533,
+RFC 8689).
 Does not live here: when they are sent and what the server answers (smtp_client.py); how a server reads them
 (grammar.py); xtext (mail/xtext.py).
 """
@@ -64,6 +65,8 @@ def mail_line(envelope: Envelope, eight_bit: bool, offered: Capabilities) -> str
         line += " BODY=8BITMIME"
     if offered.smtputf8 and _needs_utf8(envelope, eight_bit):
         line += " SMTPUTF8"
+    if envelope.requiretls and offered.requiretls:
+        line += " REQUIRETLS"
     if offered.dsn:
         if envelope.ret:
             line += f" RET={envelope.ret}"

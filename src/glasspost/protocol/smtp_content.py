@@ -14,7 +14,7 @@ from glasspost.protocol.newlines import NewlineRepair, NewlineWatch
 class ContentReader:
     """One message's content. Once `flaw` is set nothing more is handed out: the rest is read to be refused."""
 
-    __slots__ = ("_limit", "_repair", "_watch", "flaw", "octets")
+    __slots__ = ("_limit", "_repair", "_watch", "flaw", "octets", "repaired")
 
     def __init__(self, limit: int, *, repair: bool, binary: bool) -> None:
         """`limit` in octets. BINARYMIME content (RFC 3030) has no lines, so nothing is watched or repaired in it."""
@@ -22,6 +22,7 @@ class ContentReader:
         self._repair = NewlineRepair() if repair and not binary else None
         self._watch = NewlineWatch() if not repair and not binary else None
         self.octets = 0
+        self.repaired = 0  # lone CRs and LFs made whole, complete after `end`
         self.flaw: Reply | None = None
 
     def announce(self, octets: int) -> None:
@@ -45,6 +46,7 @@ class ContentReader:
         tail = b""
         if self._repair is not None:
             tail = self._repair.end()
+            self.repaired = self._repair.count
             self._repair = None
             self.octets += len(tail)
         if self._watch is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from glasspost.mail.envelope import Envelope, Recipient
-from glasspost.protocol.sasl import Credentials
+from glasspost.protocol.sasl import Question
 
 
 class Event:
@@ -22,12 +22,12 @@ class Event:
 
 
 class Hello(Event):
-    """EHLO or HELO, with the name the client gives itself. A transaction that was under way is over."""
+    """EHLO, HELO or LHLO, with the name the client gives itself. A transaction that was under way is over."""
 
     __slots__ = ("name", "verb")
 
     def __init__(self, verb: str, name: str) -> None:
-        self.verb = verb  # type: ignore[misc]  # the one event with two verbs
+        self.verb = verb  # type: ignore[misc]  # the one event with several verbs
         self.name = name
 
 
@@ -86,13 +86,13 @@ class StartTls(Event):
 
 
 class SignIn(Event):
-    """AUTH came to its end with these credentials."""
+    """AUTH has come to a question for the house. `WantsKeys` is answered with `core.sign_in_keys`, or a refusal."""
 
-    __slots__ = ("credentials",)
+    __slots__ = ("question",)
     verb = "AUTH"
 
-    def __init__(self, credentials: Credentials) -> None:
-        self.credentials = credentials
+    def __init__(self, question: Question) -> None:
+        self.question = question
 
 
 class BodyEnded(Event):

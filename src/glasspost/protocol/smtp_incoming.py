@@ -6,12 +6,15 @@ Does not live here: what is wrong with the octets (smtp_content.py), what is sai
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 from glasspost.mail.reply import Reply
 from glasspost.protocol.chat import Chat
 from glasspost.protocol.dots import DotReader
 from glasspost.protocol.smtp_content import ContentReader
+
+_WRONG_END = re.compile(rb"\n\.\r?\n\Z")
 
 
 class Mark(Enum):
@@ -25,13 +28,14 @@ class Mark(Enum):
 class Incoming:
     """One message on its way in. Without a content to gather it in it is only read, to be refused behind its end."""
 
-    __slots__ = ("_content", "_dots", "_end_seen", "_last", "_left", "chunk")
+    __slots__ = ("_content", "_dots", "_end_seen", "_last", "_last_seen", "_left", "chunk")
 
     def __init__(self, content: ContentReader | None, *, dotted: bool = False) -> None:
         """`dotted`: it ends with a dot on a line of its own (DATA). Otherwise `begin_chunk` says what comes."""
         self._content = content
         self._dots = DotReader() if dotted else None
         self._end_seen = False
+        self._last_seen = b"\n"  # the last octets of a dotted message as they came
         self._left = 0
         self._last = False
         self.chunk = 0  # octets of the chunk under way
@@ -43,6 +47,17 @@ class Incoming:
     @property
     def octets(self) -> int:
         return 0 if self._content is None else self._content.octets
+
+    @property
+    def repaired(self) -> int:
+        """How many lone CRs and LFs were made whole; complete at Mark.END."""
+        return 0 if self._content is None else self._content.repaired
+
+    @property
+    def seems_ended(self) -> bool:
+        """Whether what came last looks as if the sender took it for the end, with a LF where CR LF belongs. It is not
+        the end; but whoever waits for an answer now can be told why there is none."""
+        return self._dots is not None and _WRONG_END.search(self._last_seen) is not None
 
     @property
     def flaw(self) -> Reply | None:
@@ -67,6 +82,7 @@ class Incoming:
             data = chat.take_bytes()
             if not data:
                 return None
+            self._last_seen = data[-5:] if len(data) >= 5 else (self._last_seen + data)[-5:]
             piece, rest = dots.feed(data)
             if rest is not None:
                 self._end_seen = True

@@ -1,6 +1,7 @@
 """The arguments of MAIL and RCPT: path and ESMTP parameters to envelope values, or to the refusal they deserve.
 
-Lives here: what SIZE, BODY, SMTPUTF8, RET, ENVID, AUTH, NOTIFY and ORCPT mean (RFC 1870, 6152, 3030, 6531, 3461, 4954).
+Lives here: what SIZE, BODY, SMTPUTF8, RET, ENVID, AUTH, REQUIRETLS, NOTIFY and ORCPT mean (RFC 1870, 6152, 3030, 6531,
+3461, 4954; RFC 8689 §4.3).
 Does not live here: how a path is written (grammar.py), when a command may come (smtp_table.py).
 """
 
@@ -13,8 +14,9 @@ from glasspost.protocol.grammar import Fault, read_original_recipient, read_para
 from glasspost.protocol.smtp_table import TABLE
 
 
-def read_mail(argument: str, max_size: int, *, utf8: bool) -> Envelope | Reply:
-    """MAIL's argument as an envelope without recipients. `utf8`: SMTPUTF8 is offered. RFC 5321 §4.1.1.2."""
+def read_mail(argument: str, max_size: int, *, utf8: bool, tls: bool = False) -> Envelope | Reply:
+    """MAIL's argument as an envelope without recipients. `utf8`: SMTPUTF8 is offered; `tls`: TLS is on, and REQUIRETLS
+    offered. RFC 5321 §4.1.1.2."""
     if argument[:5].upper() != "FROM:":
         return say.SYNTAX.saying(syntax=TABLE["MAIL"].syntax)
     path = read_path(argument[5:], null=True)
@@ -27,7 +29,7 @@ def read_mail(argument: str, max_size: int, *, utf8: bool) -> Envelope | Reply:
         if isinstance(parameters, Fault):
             return say.BAD_PARAMETER.saying(parameter="MAIL", fault=parameters.reason)
         for keyword, value in parameters.items():
-            refusal = _take_mail_parameter(envelope, keyword, value, max_size, utf8=utf8)
+            refusal = _take_mail_parameter(envelope, keyword, value, max_size, utf8=utf8, tls=tls)
             if refusal is not None:
                 return refusal
     if sender is not None and sender.needs_utf8 and not envelope.smtputf8:
@@ -38,7 +40,7 @@ def read_mail(argument: str, max_size: int, *, utf8: bool) -> Envelope | Reply:
 
 
 def _take_mail_parameter(
-    envelope: Envelope, keyword: str, value: str | None, max_size: int, *, utf8: bool
+    envelope: Envelope, keyword: str, value: str | None, max_size: int, *, utf8: bool, tls: bool
 ) -> Reply | None:
     """Put one parameter into the envelope, or say why not."""
     match keyword:
@@ -57,6 +59,10 @@ def _take_mail_parameter(
             if value is not None:
                 return say.BAD_PARAMETER.saying(parameter="SMTPUTF8", fault="it takes no value")
             envelope.smtputf8 = True
+        case "REQUIRETLS" if tls:
+            if value is not None:
+                return say.BAD_PARAMETER.saying(parameter="REQUIRETLS", fault="it takes no value")
+            envelope.requiretls = True
         case "RET":
             envelope.ret = (value or "").upper()
             if envelope.ret not in ("FULL", "HDRS"):

@@ -122,6 +122,7 @@ class Capabilities:
     auth: tuple[str, ...] = ()
     mail_max: int = 0
     rcpt_max: int = 0
+    requiretls: bool = False
 
 
 NOTHING_OFFERED = Capabilities()
@@ -157,6 +158,7 @@ def read_capabilities(reply: Reply) -> Capabilities:
         auth=tuple(dict.fromkeys(offered.get("AUTH", ()))),
         mail_max=_number(limits.get("MAILMAX", "")),
         rcpt_max=_number(limits.get("RCPTMAX", "")),
+        requiretls="REQUIRETLS" in offered,
     )
 
 

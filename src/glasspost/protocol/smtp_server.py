@@ -15,6 +15,8 @@ write (RFC 2920 §3.2). Which verb may come when is in smtp_table.py, and only t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import BodyType, Envelope
 from glasspost.mail.reply import Reply
@@ -34,19 +36,36 @@ from glasspost.protocol.smtp_events import (
     StartTls,
 )
 from glasspost.protocol.smtp_incoming import Incoming, Mark
+from glasspost.protocol.smtp_leniency import Leniency
 from glasspost.protocol.smtp_offer import OPTIONAL, ServerSettings, keywords
-from glasspost.protocol.smtp_secrets import public_line
+from glasspost.protocol.smtp_secrets import MASK, public_line
 from glasspost.protocol.smtp_sign_in import Introduction
-from glasspost.protocol.smtp_table import TABLE, State, advice, nearest
+from glasspost.protocol.smtp_table import TABLE, State, advice, nearest, needs_only_a_hello
 from glasspost.protocol.smtp_verbs import HEAR
+
+NOBODY: Mapping[int, Reply] = {}
+
+
+def _unheard(text: str) -> None:
+    """Notes of a conversation that nobody records."""
 
 
 class SmtpServer:
-    """One conversation. `tag` is the conversation's id: it ends every refusal."""
+    """One conversation. `tag` is the conversation's id: it ends every refusal. `note` is told of each repair."""
 
-    def __init__(self, settings: ServerSettings, tap: Tap, tag: str, *, tls: bool = False) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        tap: Tap,
+        tag: str,
+        *,
+        tls: bool = False,
+        end_point: bytes = b"",
+        note: Callable[[str], None] = _unheard,
+    ) -> None:
+        """`end_point`: with TLS, the hash of the certificate shown, to which a sign-in may be bound (RFC 5929 §4)."""
         limit = max(settings.line_limit, sasl.LINE_LIMIT) if settings.mechanisms else settings.line_limit
-        self.chat = Chat(tap, limit, self._public)
+        self.chat = Chat(tap, limit, self._public, mends=Leniency.LINE_END in settings.lenient)
         self.settings = settings
         self.tag = tag
         self.tls = tls
@@ -60,15 +79,17 @@ class SmtpServer:
         self._owed: Event | None = None
         self._refused_recipients = False
         self._upgrading = False
-        self.introduction = Introduction(settings)
+        self.introduction = Introduction(settings, end_point)
         self._incoming: Incoming | None = None
         self._flowing = False  # octets of a message come next, not a line
+        self._note = note
 
     # --- feed and pull ----------------------------------------------------------------------------------------
 
     def greet(self) -> None:
         """Say the 220."""
-        self.chat.say(say.GREETING.saying(hostname=self.settings.hostname).encode())
+        greeting = say.LMTP_GREETING if self.settings.lmtp else say.GREETING
+        self.chat.say(greeting.saying(hostname=self.settings.hostname).encode())
 
     def receive(self, data: bytes) -> None:
         """Bytes have come. Any that come between the STARTTLS reply and TLS itself end the conversation."""
@@ -86,6 +107,11 @@ class SmtpServer:
     def in_message(self) -> bool:
         """Whether a message's octets are being waited for."""
         return self._flowing or self.state is State.CHUNKS
+
+    @property
+    def seems_ended(self) -> bool:
+        """Whether the client seems to wait for an answer to a message that it ended with LF instead of CR LF."""
+        return self._incoming is not None and self._incoming.seems_ended
 
     def take_output(self) -> bytes:
         return self.chat.take_output()
@@ -106,17 +132,21 @@ class SmtpServer:
                 return event
         return None
 
-    def answer(self, reply: Reply) -> None:
-        """Answer the event that asked. What a positive answer leads to is in the table."""
+    def answer(self, reply: Reply, apart: Mapping[int, Reply] = NOBODY) -> None:
+        """Answer the event that asked. What a positive answer leads to is in the table. `apart`, only in LMTP:
+        recipients of a message, by their place in the envelope, that get another answer than the rest."""
         event, self._owed = self._owed, None
         assert event is not None, "no answer is owed"
         if isinstance(event, BodyEnded):
-            self._answer_body(event, reply)
+            self._answer_body(reply, apart)
             return
         if reply.code >= 400:
+            if isinstance(event, SignIn):
+                self._refuse_sign_in(event, reply)
+                return
             if isinstance(event, Rcpt):
                 self._refused_recipients = True
-            self.refuse(reply, count=isinstance(event, SignIn) or reply.code in (502, 503))
+            self.refuse(reply, count=reply.code in (502, 503))
             return
         if isinstance(event, Rcpt):
             assert self.envelope is not None
@@ -140,7 +170,13 @@ class SmtpServer:
             self.state = then
         self.chat.say(reply.encode())
 
-    def secured(self) -> None:
+    def sign_in_keys(self, keys: sasl.ScramKeys) -> None:
+        """Answer a SignIn that asks for keys: the exchange goes on."""
+        event, self._owed = self._owed, None
+        assert isinstance(event, SignIn) and isinstance(event.question, sasl.WantsKeys), "no keys are wanted"
+        self.go_on_signing_in(self.introduction.keys(keys))
+
+    def secured(self, end_point: bytes = b"") -> None:
         """TLS stands. Everything learned in the clear is forgotten (RFC 3207 §4.2)."""
         assert self.state is not State.CLOSED, "octets came before TLS did"
         self._upgrading = False
@@ -149,9 +185,9 @@ class SmtpServer:
         self.extended = False
         self.hello = ""
         self.signed_in = False
-        self.introduction.forget()
+        self.introduction = Introduction(self.settings, end_point)
         self._forget()
-        self.chat = Chat(self.chat.tap, self.chat.line_limit, self._public)
+        self.chat = Chat(self.chat.tap, self.chat.line_limit, self._public, mends=self.chat.mends)
 
     def close(self, reply: Reply) -> None:
         """Say a last reply and hear nothing more: time-outs, shutdown, too many errors."""
@@ -168,6 +204,9 @@ class SmtpServer:
                 self.state = State.READY
             long = line is LineFault.TOO_LONG
             return self.refuse(say.LINE_TOO_LONG.saying(limit=self.settings.line_limit) if long else say.BARE_NEWLINE)
+        if self.chat.mended:
+            self.chat.mended = False
+            self.repaired(Leniency.LINE_END, "the line did not end with CR LF")
         if self.state is State.SIGNING_IN:
             self.state = State.READY
             return self.go_on_signing_in(self.introduction.response(line))
@@ -176,17 +215,22 @@ class SmtpServer:
         try:
             text = line.decode()
         except UnicodeDecodeError:
-            return self.refuse(say.NOT_TEXT)
+            if not (self.forgives(Leniency.HELLO_NAME) and line[:5].upper() in (b"EHLO ", b"HELO ")):
+                return self.refuse(say.NOT_TEXT)
+            text = line.decode(errors="replace")
         word, _, argument = text.partition(" ")
         verb = word.upper()
         row = TABLE.get(verb)
         if row is None or not word.isascii():  # not every letter whose capital is an S is one
             return self.unknown(word)
         if verb in OPTIONAL and not self.offers(verb):
-            return self.refuse(say.NOT_OFFERED.saying(verb=verb))
+            return self._not_here(verb)
         argument = argument.rstrip(" \t")
         if self.state not in row.states and verb != "BDAT":
-            return self._out_of_order(verb)
+            if not (needs_only_a_hello(verb, self.state) and self.forgives(Leniency.NO_HELLO)):
+                return self._out_of_order(verb)
+            self.repaired(Leniency.NO_HELLO, f"{verb} without HELO or EHLO")
+            self.state = State.READY
         event = HEAR[verb](self, argument)
         if event is not None and event.asks:
             self._owed = event
@@ -196,25 +240,48 @@ class SmtpServer:
         """Whether a verb of the table is offered in this conversation as it stands."""
         return self.settings.offers(verb, tls=self.tls)
 
+    def _not_here(self, verb: str) -> Event | None:
+        """A verb of the table that this listener does not offer."""
+        if verb == "LHLO":
+            return self.unknown(verb)
+        return self.refuse(say.LHLO_INSTEAD if verb in ("EHLO", "HELO") else say.NOT_OFFERED.saying(verb=verb))
+
+    def forgives(self, leniency: Leniency) -> bool:
+        """Whether this listener forgives this."""
+        return leniency in self.settings.lenient
+
+    def repaired(self, leniency: Leniency, words: str) -> None:
+        """A leniency was used: that goes on record."""
+        self._note(f"repaired: {leniency}: {words}")
+
     def unknown(self, word: str) -> Event | None:
         near = nearest([verb for verb in TABLE if self.offers(verb)], word)
         hint = f"; did you mean {near}?" if near else "; HELP lists the commands"
         return self.refuse(say.UNKNOWN_COMMAND.saying(hint=hint))
 
     def _out_of_order(self, verb: str) -> Event | None:
-        if verb in ("DATA", "BDAT") and self.state is State.SENDER and self._refused_recipients:
+        lmtp = self.settings.lmtp  # it has 503 also where recipients were refused (RFC 2033 §4.2)
+        if verb in ("DATA", "BDAT") and self.state is State.SENDER and self._refused_recipients and not lmtp:
             return self.refuse(say.NO_VALID_RECIPIENTS, count=False)
-        return self.refuse(say.BAD_SEQUENCE.saying(advice=advice(verb, self.state)))
+        return self.refuse(say.BAD_SEQUENCE.saying(advice=advice(verb, self.state, lmtp=lmtp)))
 
-    def go_on_signing_in(self, step: Reply | sasl.Challenge | sasl.Credentials) -> Event | None:
+    def go_on_signing_in(self, step: Reply | sasl.Step) -> Event | None:
         if isinstance(step, Reply):
             return self.refuse(step)
         if isinstance(step, sasl.Challenge):
             self.state = State.SIGNING_IN
-            self.chat.say(say.AUTH_CHALLENGE.saying(challenge=step.text).encode())
+            public = say.AUTH_CHALLENGE.saying(challenge=MASK.decode()).encode() if step.secret else None
+            self.chat.say(say.AUTH_CHALLENGE.saying(challenge=step.text).encode(), public)
             return None
         self._owed = SignIn(step)
         return self._owed
+
+    def _refuse_sign_in(self, event: SignIn, reply: Reply) -> None:
+        """No. A 421 ends the conversation; whoever came with a token is first told what is wrong with it."""
+        if reply.code == 421:
+            self.close(reply)
+        else:
+            self.go_on_signing_in(self.introduction.refused(event.question, reply))
 
     # --- the body ---------------------------------------------------------------------------------------------
 
@@ -232,7 +299,8 @@ class SmtpServer:
     def _content_reader(self) -> ContentReader:
         assert self.envelope is not None
         binary = self.envelope.body is BodyType.BINARY
-        return ContentReader(self.settings.max_size, repair=self.settings.repair_newlines, binary=binary)
+        repair = self.settings.repair_newlines or self.forgives(Leniency.BODY_LINE_END)
+        return ContentReader(self.settings.max_size, repair=repair, binary=binary)
 
     def _take_content(self) -> Event | None:
         """A piece of the message, or what its end asks for."""
@@ -250,21 +318,33 @@ class SmtpServer:
                 return None
             case Mark.UNWANTED:
                 return self._out_of_order("BDAT")
+        if incoming.repaired:
+            self.repaired(Leniency.BODY_LINE_END, f"{incoming.repaired} times CR or LF alone made CR LF")
         if incoming.flaw is not None:
-            self.refuse(incoming.flaw)
+            for place in range(self._verdicts):
+                self.refuse(incoming.flaw, count=place == 0)
             return self.abandon()
         self._owed = BodyEnded(incoming.octets, incoming.verb)
         return self._owed
 
-    def _answer_body(self, event: BodyEnded, reply: Reply) -> None:
+    @property
+    def _verdicts(self) -> int:
+        """How many replies a message asks for: one, in LMTP one for each recipient (RFC 2033 §4.2)."""
+        return len(self.envelope.recipients) if self.settings.lmtp and self.envelope is not None else 1
+
+    def _answer_body(self, reply: Reply, apart: Mapping[int, Reply]) -> None:
+        verdicts = self._verdicts
         self.state = State.READY
         self._forget()
         if reply.code < 400:
             self.transactions += 1
             self.errors = 0
-            self.chat.say(reply.encode())
-        else:
-            self.refuse(reply, count=False)
+        for place in range(verdicts):
+            one = apart.get(place, reply)
+            if one.code < 400:
+                self.chat.say(one.encode())
+            else:
+                self.refuse(one, count=False)
 
     # --- state ------------------------------------------------------------------------------------------------
 
@@ -273,9 +353,10 @@ class SmtpServer:
         self._forget()
         self.state = State.READY
         self.hello = event.name
-        self.extended = event.verb == "EHLO"
+        self.extended = event.verb != "HELO"
         if self.extended:
-            reply = Reply(reply.code, "", f"{reply.text}\n{keywords(self.settings, tls=self.tls)}")
+            offered = keywords(self.settings, tls=self.tls, mechanisms=self.introduction.mechanisms)
+            reply = Reply(reply.code, "", f"{reply.text}\n{offered}")
         self.chat.say(reply.encode())
 
     def abandon(self) -> Event | None:
@@ -294,9 +375,11 @@ class SmtpServer:
 
     def refuse(self, reply: Reply, *, count: bool = True) -> Event | None:
         """A refusal, with the conversation's id: no event. The client's own mistakes are counted against it, and the
-        last that it may make ends the conversation, whatever came in the same segment."""
+        last that it may make ends the conversation, whatever came in the same segment. So does every 421."""
         self.chat.say(reply.tagged(self.tag).encode())
-        if count:
+        if reply.code == 421:
+            self.state = State.CLOSED
+        elif count:
             self.errors += 1
             if self.errors >= self.settings.max_errors:
                 self.close(say.TOO_MANY_ERRORS)

@@ -15,6 +15,7 @@ from glasspost.mail import reply as say
 from glasspost.mail.envelope import BodyType
 from glasspost.mail.reply import Reply
 from glasspost.protocol.smtp_events import Data, Event, Expand, Hello, Left, Mail, Rcpt, StartTls, Verify
+from glasspost.protocol.smtp_leniency import NAME_LIMIT, Leniency, hello_name, with_brackets
 from glasspost.protocol.smtp_parameters import read_mail, read_rcpt
 from glasspost.protocol.smtp_table import TABLE, State, help_overview, help_page
 
@@ -25,7 +26,10 @@ _BDAT = re.compile(r"([0-9]{1,12})( +LAST)?", re.IGNORECASE | re.ASCII)
 
 
 def _ehlo(core: SmtpServer, argument: str, verb: str = "EHLO") -> Event | None:
-    if not argument or not argument.isascii() or not argument.isprintable() or len(argument) > 255:
+    if not argument or not argument.isascii() or not argument.isprintable() or len(argument) > NAME_LIMIT:
+        if core.forgives(Leniency.HELLO_NAME):
+            core.repaired(Leniency.HELLO_NAME, f"{verb} without a name, or with none that can be used")
+            return Hello(verb, hello_name(argument))
         return core.refuse(say.SYNTAX.saying(syntax=TABLE[verb].syntax))
     return Hello(verb, argument)
 
@@ -34,20 +38,32 @@ def _helo(core: SmtpServer, argument: str) -> Event | None:
     return _ehlo(core, argument, "HELO")
 
 
+def _lhlo(core: SmtpServer, argument: str) -> Event | None:
+    return _ehlo(core, argument, "LHLO")
+
+
 def _mail(core: SmtpServer, argument: str) -> Event | None:
     limit = core.settings.max_transactions
     if limit and core.transactions >= limit:
         core.close(say.TOO_MANY_TRANSACTIONS)
         return Left()
-    found = read_mail(argument, core.settings.max_size, utf8=core.settings.smtputf8)
+    found = read_mail(_path_argument(core, argument), core.settings.max_size, utf8=core.settings.smtputf8, tls=core.tls)
     if isinstance(found, Reply):
         return core.refuse(found)
     return Mail(found)
 
 
+def _path_argument(core: SmtpServer, argument: str) -> str:
+    """The argument of MAIL or RCPT, with the brackets that a device left out."""
+    if not core.forgives(Leniency.BRACKETS) or (mended := with_brackets(argument)) is None:
+        return argument
+    core.repaired(Leniency.BRACKETS, f"read as {mended}")
+    return mended
+
+
 def _rcpt(core: SmtpServer, argument: str) -> Event | None:
     assert core.envelope is not None
-    found = read_rcpt(argument, utf8=core.envelope.smtputf8)
+    found = read_rcpt(_path_argument(core, argument), utf8=core.envelope.smtputf8)
     if isinstance(found, Reply):
         return core.refuse(found)
     if len(core.envelope.recipients) >= core.settings.max_recipients:
@@ -130,6 +146,7 @@ def _auth(core: SmtpServer, argument: str) -> Event | None:
 HEAR: dict[str, Callable[[SmtpServer, str], Event | None]] = {
     "EHLO": _ehlo,
     "HELO": _helo,
+    "LHLO": _lhlo,
     "MAIL": _mail,
     "RCPT": _rcpt,
     "DATA": _data,

@@ -9,7 +9,7 @@ One line of a talk is one line of the wire, or a note:
     talk = *( line LF )
     line = [ who [ SP offset ] ":" [ SP text ]  /  "#" [ SP [ offset ":" SP ] text ] ]
     who = "C" / "S"                      ; client, server
-    offset = 1*DIGIT "." 3DIGIT          ; seconds since the conversation began
+    offset = 1*12DIGIT "." 3DIGIT        ; seconds since the conversation began
 
 An octet that cannot be shown stands as `\\xNN`: what is not UTF-8, controls, other characters without a shape, a
 space at the very end. A backslash stands as `\\\\`. So a talk can be read back to the very octets it was made from.
@@ -26,9 +26,9 @@ SERVER = "S"
 NOTE = "#"
 NO_LINE_END = "no line end"  # as a note: the line of the client above it has no CRLF
 
-_SPOKEN = re.compile(r"([CS])(?: (\d+\.\d{3}))?:(?: ?(.*))", re.DOTALL)
-_NOTED = re.compile(r"#(?: (\d+\.\d{3}):(?= |$))?(?: ?(.*))", re.DOTALL)
-_LIKE_A_TIME = re.compile(r"\d+\.\d{3}:(?: |$)")
+_SPOKEN = re.compile(r"([CS])(?: (\d{1,12}\.\d{3}))?:(?: ?(.*))", re.DOTALL)
+_NOTED = re.compile(r"#(?: (\d{1,12}\.\d{3}):(?= |$))?(?: ?(.*))", re.DOTALL)
+_LIKE_A_TIME = re.compile(r"\d{1,12}\.\d{3}:(?: |$)")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(\\)|)")
 
 

@@ -2,8 +2,8 @@
 
 Lives here: the wire and the house joined to the conversation: sign-in, the maildrop's lock, content on its way at the
 reader's pace, removal at QUIT, deadlines, TLS, and the notes on record.
-Does not live here: what a command means (protocol/pop3_server.py), sockets (net/connection.py), where accounts and
-mail are kept (storage/accounts.py, storage/mailboxes.py).
+Does not live here: what a command means (protocol/pop3_server.py), sockets (net/connection.py), who they are
+(storage/sign_in.py), where mail is kept (storage/mailboxes.py).
 
 Three laws are kept here:
 
@@ -23,31 +23,18 @@ from typing import Any, Protocol
 
 from glasspost.errors import GlasspostError
 from glasspost.mail import pop3_reply as replies
+from glasspost.net.channel_binding import end_point
 from glasspost.net.connection import Connection
+from glasspost.net.shown import shown_words
 from glasspost.protocol.chat import Tap
 from glasspost.protocol.pop3_events import Event, Fetch, Pop3Settings, SignIn, StartTls, Update
 from glasspost.protocol.pop3_listing import Deposit
 from glasspost.protocol.pop3_server import Pop3Server
+from glasspost.protocol.sasl import ScramKeys
+from glasspost.storage.sign_in import Desk, Fate
 
 _UNREAD_LIMIT = 64 * 1024  # octets of commands sent ahead; beyond, the client must wait
 _FAREWELL_SECONDS = 30  # a client that takes nothing of the last output for so long is cut off
-
-
-class Account(Protocol):
-    """Who signed in. See storage/accounts.py."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def address(self) -> Any: ...
-
-
-class Directory(Protocol):
-    """Who may sign in. See storage/accounts.py."""
-
-    async def sign_in(self, username: str, password: str, service: str) -> Account | None:
-        """The account, or None where name or password is wrong, in the same time for either."""
-        ...
 
 
 class Maildrop(Protocol):
@@ -87,7 +74,7 @@ class Pop3Session(Connection):
         self,
         loop: asyncio.AbstractEventLoop,
         settings: Pop3Settings,
-        directory: Directory,
+        desk: Desk,
         mailboxes: Mailboxes,
         open_recording: OpenRecording,
         tls_context: ssl.SSLContext | None,
@@ -95,7 +82,8 @@ class Pop3Session(Connection):
         """`tls_context`: what STLS goes over to; None where it is not offered."""
         super().__init__(loop)
         self._settings = settings
-        self._directory = directory
+        self._desk = desk
+        self._keys: ScramKeys | None = None  # what a sign-in under way has been shown
         self._mailboxes = mailboxes
         self._open_recording = open_recording
         self._tls_context = tls_context
@@ -131,6 +119,7 @@ class Pop3Session(Connection):
             secured=self.tls is not None,
             from_loopback=_is_loopback(self.peer[0]),
             conversation=self._recording.id,
+            end_point=end_point(self.tls),
         )
         self._note_tls()
         self.set_deadline(self._settings.idle_seconds)
@@ -269,15 +258,18 @@ class Pop3Session(Connection):
     # --- what the house does ------------------------------------------------------------------------------------
 
     async def _sign_in(self, event: SignIn) -> None:
-        """Check name and password, then lock the maildrop. A wrong password costs time, whoever it was for."""
-        try:
-            account = await self._directory.sign_in(event.username, event.password, "pop3")
-        except GlasspostError as error:
-            self._recording.note(f"sign-in not checked: {error}")
+        """Have it judged who they are, then lock the maildrop."""
+        verdict = await self._desk.judge(event.question, self.peer[0], "pop3", self._keys)
+        if verdict.note and verdict.account is None:
+            self._recording.note(verdict.note)
+        self._keys, account = verdict.keys, verdict.account
+        if verdict.keys is not None:
+            return self._core.sign_in_keys(verdict.keys)
+        if verdict.fate is Fate.AWAY:
+            return self._core.send_away(replies.TOO_MANY_FAILURES)
+        if verdict.fate is Fate.LATER:
             return self._core.answer(replies.SIGN_IN_LATER)
         if account is None:
-            self._recording.note(f"sign-in refused for {event.username!r}")
-            await asyncio.sleep(self._settings.failed_sign_in_seconds)
             return self._core.refuse_sign_in()
         try:
             drop = await self._mailboxes.lock(account.id)
@@ -289,7 +281,7 @@ class Pop3Session(Connection):
             return self._core.answer(replies.IN_USE)
         self._drop = drop
         self._core.opened(drop.deposits)
-        return self._recording.note(f"signed in as {account.address}; messages: {len(drop.deposits)}")
+        return self._recording.note(f"{verdict.note}; messages: {len(drop.deposits)}")
 
     async def _fetch(self, event: Fetch) -> None:
         """Send a message piece by piece; the next is read only when the reader has taken the last."""
@@ -351,7 +343,7 @@ class Pop3Session(Connection):
             self._recording.note(f"TLS failed: {error}")
             self._verdict = "TLS failed"
             return self.abort()
-        if not self._core.secured():
+        if not self._core.secured(end_point(self.tls)):
             self._verdict = "bytes came behind STLS"
             return self.abort()
         self._note_tls()
@@ -361,8 +353,7 @@ class Pop3Session(Connection):
     def _note_tls(self) -> None:
         tls = self.tls
         if tls is not None:
-            cipher = tls.cipher()
-            self._recording.note(f"{tls.version()}, {cipher[0] if cipher else 'no cipher'}")
+            self._recording.note(f"TLS: {shown_words(tls)}")
 
 
 def _end_text(name: object) -> str:

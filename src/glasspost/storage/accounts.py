@@ -1,8 +1,8 @@
 """Who lives here: domains, accounts, aliases.
 
 Lives here: the directory file, read by a running node and written by the command line, also at the same
-time. Does not live here: the rules by which an address finds its accounts (resolution.py), how passwords are
-checked (passwords.py), the mail itself (mailboxes.py).
+time. Does not live here: the rules by which an address finds its accounts (resolution.py), what opens
+an account (lock.py), the mail itself (mailboxes.py).
 
 A node reads on its event loop: look-ups are single rows, and what they gave is remembered until SQLite says
 that somebody has changed the file (`PRAGMA data_version`). So `glasspost account add` in another process is
@@ -36,7 +36,8 @@ from glasspost.storage.entries import (
     nearest_in,
     one_account,
 )
-from glasspost.storage.passwords import PasswordChecker, SignInBusy, hash_password
+from glasspost.storage.lock import Lock
+from glasspost.storage.passwords import SignInBusy
 from glasspost.storage.resolution import (
     CATCH_ALL,
     Account,
@@ -101,18 +102,18 @@ class Directory:
         self._version = -1
         self._resolved: dict[tuple[Address, str], Resolution] = {}
         self._domains: frozenset[str] | None = None
-        self._checker = PasswordChecker(self._clock)
         self._changing = threading.Lock()
+        self.lock = Lock(self._database, self._apply, self.local_domains, self._clock)
 
     def close(self) -> None:
         """Stop checking passwords, and close the file. Idempotent."""
-        self._checker.close()
+        self.lock.checker.close()
         self._database.close_now()
 
     @property
     def hashes(self) -> int:
         """How many passwords were really hashed in order to be checked; the others were remembered."""
-        return self._checker.hashes
+        return self.lock.checker.hashes
 
     # --- looking up -----------------------------------------------------------------------------------------
 
@@ -161,43 +162,12 @@ class Directory:
     # --- signing in -----------------------------------------------------------------------------------------
 
     async def sign_in(self, username: str, password: str, service: str) -> Account | None:
-        """The account that this name and password open, or None. Raises SignInBusy.
+        """The account that this name and password open at a door ("smtp", "pop3"), or None. Raises SignInBusy.
 
-        `username` is an address; a bare name will do where there is only one domain. A user who does not
-        exist and one who is disabled cost the same time as a wrong password. `service` ("smtp", "pop3")
-        names the door: what was right at one door is checked anew at the other.
+        A user who does not exist and one who is disabled cost the same time as a wrong password.
         """
-        connection = self._database.reader
-        name, route = self._read_username(username)
-        row: Any = connection.execute(QUERIES.credentials, (route, name)).fetchone()
-        account_id, stored = row if row else (0, None)
-        right = await self._checker.fits(f"{service} {name}@{route}", password, stored)
-        if not right or stored is None:
-            return None
-        account = self.account(account_id)  # asked now: it may have changed while the password was checked
-        if account is None or not account.enabled:
-            return None
-        better = await self._checker.rehashed(password, stored)
-        if better is not None:
-            self._apply(lambda c: c.execute(QUERIES.upgrade_password, (better, account_id, stored)).fetchall())
-        return account
-
-    def known_name(self, username: str) -> str:
-        """A name given at sign-in, as it may stand on record. One that is neither an account's nor an address of a
-        domain of ours may be a password typed in the wrong place: it is not repeated."""
-        name, route = self._read_username(username)
-        known = self._database.reader.execute(QUERIES.credentials, (route, name)).fetchone() is not None
-        return f"{name}@{route}" if known or ("@" in username and route in self.local_domains()) else "an unknown name"
-
-    def _read_username(self, username: str) -> tuple[str, str]:
-        """The comparable local part and domain that somebody who signs in means."""
-        username = username.strip().encode("utf-8", "replace").decode()  # what is not text is nobody's name
-        try:
-            written = address_from_text(username)
-        except ValueError:
-            written = Address(username, "")
-        domains = self.local_domains()
-        return fold(written.local), written.route or (next(iter(domains)) if len(domains) == 1 else "")
+        opened = await self.lock.password(username, password, service)
+        return opened.account if opened is not None else None
 
     # --- changing -------------------------------------------------------------------------------------------
 
@@ -227,12 +197,10 @@ class Directory:
 
     def add_account(self, address: Address, password: str, *, quota: int = 0, create_domain: bool = False) -> Account:
         """A new mailbox. Raises AlreadyThere; NotFound where the domain is missing and not to be created."""
-        if not password:
-            raise GlasspostError("a password must not be empty")
         label = domain_label(address.domain)
         if address.local == CATCH_ALL:
             raise GlasspostError("an account needs a name; * is for catch-all aliases")
-        stored = hash_password(password)
+        stored = self.lock.stored(address, password)
 
         def job(connection: Connection) -> Account:
             if create_domain and connection.execute(QUERIES.domain_created, (label,)).fetchone() is None:
@@ -241,7 +209,7 @@ class Directory:
             folded = fold(address.local)
             if one_account(connection, QUERIES.account_at, label, folded) is not None:
                 raise AlreadyThere(f"{Address(address.local, label)} is there already")
-            row = (address.local, folded, label, stored, quota, self._clock.now())
+            row = (address.local, folded, label, *stored, quota, self._clock.now())
             connection.execute(QUERIES.add_account, row)
             return account_at(connection, address)
 
@@ -257,6 +225,7 @@ class Directory:
                 aim = address_from_text(target)
                 if (fold(aim.local), aim.route) == (fold(address.local), address.route):
                     raise StillInUse(f"the alias {alias_text(folded, name)} leads to it; remove that first")
+            connection.execute(QUERIES.remove_app_passwords, (account.id,))
             connection.execute(QUERIES.remove_account, (account.id,))
             return account.id
 
@@ -264,10 +233,7 @@ class Directory:
 
     def set_password(self, address: Address, password: str) -> None:
         """A new password, from the next sign-in on. Raises NotFound."""
-        if not password:
-            raise GlasspostError("a password must not be empty")
-        stored = hash_password(password)
-        self._set(address, QUERIES.set_password, stored)
+        self._set(address, QUERIES.set_password, *self.lock.stored(address, password))
 
     def set_enabled(self, address: Address, enabled: bool) -> None:
         """Whether the account takes mail and signs in. Raises NotFound."""
@@ -375,9 +341,9 @@ class Directory:
             raise AlreadyThere(f"{label} is there already")
         connection.execute(QUERIES.add_domain, (label, self._clock.now()))
 
-    def _set(self, address: Address, query: str, value: Any) -> None:
+    def _set(self, address: Address, query: str, *values: Any) -> None:
         self._apply(
-            lambda connection: connection.execute(query, (value, account_at(connection, address).id)).fetchall()
+            lambda connection: connection.execute(query, (*values, account_at(connection, address).id)).fetchall()
         )
 
     def _apply(self, job: Callable[[Connection], T]) -> T:

@@ -212,6 +212,22 @@ class Draft:
         if rest:
             yield rest
 
+    def cut(self, start: int, end: int) -> None:
+        """Take octets out of its first 64 KB, once it is whole and before it is committed."""
+        self.size -= end - start
+        if self.in_memory:
+            data = self.in_one()
+            self._pieces = [data[:start] + data[end:]]
+            return
+        self._opening = self._opening[:start] + self._opening[end:]
+        rest = b""
+        if self.size <= PIECE:  # a content of this size is looked for in one row
+            rest = b"".join(self._pieces)
+            self._pieces = []
+        # The writer does its jobs in order: this one comes behind the piece and before the accepting commit.
+        self._under_way += 1
+        self._database.write(_cutting(self.id << CHUNK_BITS, start, end, rest), self._piece_done)
+
     def discard(self) -> None:
         """The message is not wanted: forget it, and take back what is on the disk."""
         self._pieces.clear()
@@ -250,6 +266,14 @@ def _storing(draft_id: int, chunk: tuple[int, bytes]) -> Callable[[apsw.Connecti
         if draft_id:
             connection.execute(queries.begin_draft, (draft_id,))
         connection.execute(queries.insert_chunk, chunk)
+
+    return job
+
+
+def _cutting(chunk: int, start: int, end: int, rest: bytes) -> Callable[[apsw.Connection], None]:
+    def job(connection: apsw.Connection) -> None:
+        data = bytes(row(connection, queries.read_chunk, (chunk,))[0])
+        connection.execute(queries.replace_chunk, (data[:start] + data[end:] + rest, chunk))
 
     return job
 

@@ -19,7 +19,8 @@ from glasspost.ids import read_id, write_id
 class Fate:
     """One recipient after one attempt. Times in seconds since the epoch; 0: none.
 
-    `what`: "deferred", "failed", "given up", "delivered", or, about a report of ours, "report". `why`: why the next
+    `what`: "deferred", "failed", "given up", "delivered", or, about a report of ours, "report"; for those who listen
+    and not for the record also "relayed". `why`: why the next
     attempt comes when it does. `other`: the queue id of the report that tells of this; of a report, that of the message
     it tells of.
     """

@@ -30,6 +30,7 @@ from glasspost.storage.spooled import (
     Queued,
     Settlement,
     deposit_header,
+    flags_of,
 )
 
 DOUBT_KEPT = 30 * 86_400.0  # seconds
@@ -85,7 +86,7 @@ class Spool:
         envelope, draft = intake.envelope, intake.draft
         number = draft.id
         size = intake.size
-        flags = int(envelope.smtputf8) | int(draft.eight_bit) << 1
+        flags = flags_of(envelope, draft.eight_bit)
         refs = len(intake.recipients) + len(intake.deposits)
         chunks = draft.rest()
         streamed = draft.pieces_stored
@@ -125,6 +126,7 @@ class Spool:
         message = Message(
             draft.id, envelope.reverse_path, envelope.body, envelope.smtputf8, draft.eight_bit, envelope.ret,
             envelope.envid, intake.size, intake.arrived, intake.conversation, content,
+            requiretls=envelope.requiretls, tls_optional=envelope.tls_optional,
         )  # fmt: skip
         base = draft.id << CHUNK_BITS
         return [
@@ -202,6 +204,7 @@ class Spool:
         return Message(
             number, path_from_text(found[2]), BodyType(found[3]), bool(found[4] & 1), bool(found[4] & 2), found[5],
             found[6], found[7], found[1], found[9], content,
+            requiretls=bool(found[4] & 4), tls_optional=bool(found[4] & 8),
         )  # fmt: skip
 
     # --- settling ---------------------------------------------------------------------------------------------

@@ -33,10 +33,25 @@ class Message:
     conversation: str
     content: Content
     in_hand: int = 0  # recipients of it that this node's scheduler holds
+    requiretls: bool = False
+    tls_optional: bool = (
+        False  # a recipient's policy, where one demands TLS, is not to stand in the way (RFC 8689 §4.2.2)
+    )
 
     @property
     def queue_id(self) -> str:
         return write_id("q", self.id)
+
+    @property
+    def returns_header_only(self) -> bool:
+        """Whether a report may repeat no more of it than its header: the sender's wish (RFC 3461 §4.3), or the rule for
+        mail that demands TLS (RFC 8689 §5)."""
+        return self.ret == "HDRS" or self.requiretls
+
+
+def flags_of(envelope: Envelope, eight_bit: bool) -> int:
+    """The `flags` of a message as the spool keeps them."""
+    return envelope.smtputf8 | eight_bit << 1 | envelope.requiretls << 2 | envelope.tls_optional << 3
 
 
 @dataclass(slots=True)

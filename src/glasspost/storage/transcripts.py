@@ -21,9 +21,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from glasspost.clock import Alarm, Clock, SystemClock
-from glasspost.errors import StoreFull
+from glasspost.errors import StoreError, StoreFull
 from glasspost.ids import IdSource
 from glasspost.protocol.talk import NOTE
+from glasspost.storage.backlog import put_aside, write_all_out, write_out
 from glasspost.storage.database import Connection, Database
 from glasspost.storage.excerpts import MENTION
 from glasspost.storage.fates import Fate
@@ -43,6 +44,8 @@ BEHIND_LIMIT = 32_000_000  # octets in flushes that the writer has not stored ye
 FATE_OCTETS = 500  # what a recipient's fate counts, about
 RETENTION_SECONDS = 60.0
 RETENTION_STEP = 1_000  # conversations removed in one transaction
+
+BACKLOG_LIMIT = 30  # lots of up to FLUSH_OCTETS put aside; then one is written out for each that comes
 
 _INTERRUPTED = "interrupted: the node stopped"
 
@@ -76,8 +79,12 @@ class Transcripts:
         self._max_octets = max_octets
         self._conversation_octets = conversation_octets
         self._database = Database(path, "transcripts", durable=False) if enabled else None
+        self._archive = Archive(pseudonyms, subjects=subjects)
+        self._may_wait = pseudonyms is None and subjects  # unmasked on the disk, also for a moment
+        self._backlog = 0  # lots put aside
         floor = 0
         if self._database is not None:
+            self._database.apply(lambda connection: write_all_out(connection, self._archive))
             self._database.apply(lambda c: c.execute(_QUERIES.end_orphans, (_INTERRUPTED,)).fetchall())
             self._shrink(self._database)
             floor = self._database.reader.execute(_QUERIES.largest_id).get or 0
@@ -85,7 +92,6 @@ class Transcripts:
         self._open: dict[int, Recording] = {}
         self._ready: dict[int, Part] = {}
         self._fates: list[Fate] = []
-        self._archive = Archive(pseudonyms, subjects=subjects)
         self._ready_octets = 0
         self._behind = 0
         self._alarm: Alarm | None = None
@@ -113,6 +119,8 @@ class Transcripts:
             recording.close(_INTERRUPTED)
         if self._database is not None:
             self._flush()
+            with suppress(StoreError):  # what cannot be written out now is there at the next start
+                await self._database.written(lambda connection: write_all_out(connection, self._archive))
             await self._database.close()
             self._database = None
         self.enabled = False
@@ -136,7 +144,8 @@ class Transcripts:
             for recording in list(self._open.values()):
                 self.hand_over(recording)
             self._flush()
-            await self._database.written(lambda connection: None)
+            self._backlog = 0
+            await self._database.written(lambda connection: write_all_out(connection, self._archive))
 
     # --- gathering --------------------------------------------------------------------------------------------
 
@@ -171,7 +180,7 @@ class Transcripts:
         part.row = recording.row()
         self._ready_octets += octets
         if self._ready_octets >= FLUSH_OCTETS:
-            self._flush()
+            self._flush(busy=True)
 
     def _why_not_kept(self, recording: Recording, octets: int) -> bytes:
         """Empty where these octets of a conversation can be kept."""
@@ -188,12 +197,15 @@ class Transcripts:
             if recording.has_news:
                 self.hand_over(recording)
         busy = self._ready_octets > FLUSH_OCTETS // 2
-        self._flush()
+        self._flush(busy=busy)
+        if self._backlog and not busy:
+            self._write_out()
         self._retain()
-        self._alarm = self._clock.call_in(BUSY_FLUSH_SECONDS if busy else FLUSH_SECONDS, self._tick)
+        self._alarm = self._clock.call_in(BUSY_FLUSH_SECONDS if busy or self._backlog else FLUSH_SECONDS, self._tick)
 
-    def _flush(self) -> None:
-        """One job for all that was handed over."""
+    def _flush(self, *, busy: bool = False) -> None:
+        """One job for all that was handed over. While the node is `busy`, and until what was put aside before is
+        written out, it is put aside."""
         if not (self._ready or self._fates) or self._database is None:
             return
         parts, fates = list(self._ready.values()), self._fates
@@ -208,7 +220,23 @@ class Transcripts:
             if error is not None:
                 self._say_lost(parts, error)
 
-        self._database.write(lambda connection: self._archive.store(connection, parts, fates), done)
+        if self._may_wait and (busy or self._backlog):
+            self._backlog += 1
+            self._database.write(lambda connection: put_aside(connection, parts, fates), done)
+            if self._backlog > BACKLOG_LIMIT:
+                self._write_out()
+        else:
+            self._database.write(lambda connection: self._archive.store(connection, parts, fates), done)
+
+    def _write_out(self) -> None:
+        """One lot of what was put aside; the next with the next tick."""
+        if self._database is not None:
+            self._backlog -= 1
+            self._database.write(lambda connection: write_out(connection, self._archive), self._written_out)
+
+    def _written_out(self, _result: object, error: Exception | None) -> None:
+        if error is not None:
+            self._backlog += 1  # it is still there, and comes with a later tick
 
     def _say_lost(self, parts: list[Part], error: Exception) -> None:
         """A flush was not stored: say so in the conversations that go on."""

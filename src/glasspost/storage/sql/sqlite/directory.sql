@@ -43,20 +43,38 @@ WHERE enabled = 1 AND (?1 = '' OR domain = ?1) ORDER BY id LIMIT 1
 SELECT folded FROM account WHERE domain = ?1 UNION SELECT folded FROM alias WHERE domain = ?1 LIMIT 5000
 
 -- name: credentials
-SELECT id, password FROM account WHERE domain = ? AND folded = ?
+SELECT id, password, stored_key, server_key, enabled FROM account WHERE domain = ? AND folded = ?
+
+-- name: salt_secret
+SELECT value FROM secret WHERE name = 'salt'
 
 -- name: add_account
-INSERT INTO account (local, folded, domain, password, quota, enabled, created) VALUES (?, ?, ?, ?, ?, 1, ?)
+INSERT INTO account (local, folded, domain, password, stored_key, server_key, quota, enabled, created)
+VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?)
 
 -- name: remove_account
 DELETE FROM account WHERE id = ?
 
+-- name: app_passwords
+-- All of an account's, in an order that does not change between two steps of an exchange.
+SELECT name, purpose, stored_key, server_key, plain, created FROM app_password WHERE account = ? ORDER BY name
+
+-- name: add_app_password
+INSERT INTO app_password (account, name, purpose, stored_key, server_key, plain, created)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: remove_app_password
+DELETE FROM app_password WHERE account = ? AND name = ?
+
+-- name: remove_app_passwords
+DELETE FROM app_password WHERE account = ?
+
 -- name: set_password
-UPDATE account SET password = ? WHERE id = ?
+UPDATE account SET password = ?, stored_key = ?, server_key = ? WHERE id = ?
 
 -- name: upgrade_password
 -- Only where nobody has changed it meanwhile.
-UPDATE account SET password = ?1 WHERE id = ?2 AND password = ?3
+UPDATE account SET password = ?1, stored_key = ?2, server_key = ?3 WHERE id = ?4 AND password = ?5
 
 -- name: set_enabled
 UPDATE account SET enabled = ? WHERE id = ?

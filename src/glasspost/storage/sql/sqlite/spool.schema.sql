@@ -15,7 +15,7 @@ CREATE TABLE message (
     arrived      REAL    NOT NULL,
     reverse_path TEXT    NOT NULL,           -- empty: the null reverse-path
     body         TEXT    NOT NULL,           -- 7BIT, 8BITMIME, BINARYMIME
-    flags        INTEGER NOT NULL,           -- 1: SMTPUTF8 was said; 2: has octets above 127
+    flags        INTEGER NOT NULL,           -- 1: SMTPUTF8 was said; 2: has octets above 127; 4: REQUIRETLS was said; 8: TLS-Required: No
     ret          TEXT    NOT NULL,
     envid        TEXT    NOT NULL,
     size         INTEGER NOT NULL,           -- octets, head included

@@ -3,6 +3,9 @@
 -- name: insert_chunk
 INSERT INTO chunk (id, data) VALUES (?, ?)
 
+-- name: replace_chunk
+UPDATE chunk SET data = ? WHERE id = ?
+
 -- name: read_chunk
 SELECT data FROM chunk WHERE id = ?
 

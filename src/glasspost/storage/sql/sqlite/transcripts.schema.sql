@@ -56,3 +56,10 @@ CREATE VIRTUAL TABLE clue USING fts5(
     tokenize = "unicode61 remove_diacritics 2 tokenchars '.-_+=!#$%&*/?^`{|}~'"
 );
 INSERT INTO clue (clue, rank) VALUES ('automerge', 16);
+
+-- name: m003
+-- What was heard while the node was too busy to write talks and an index: as it was handed over, until there is time.
+CREATE TABLE backlog (
+    id    INTEGER PRIMARY KEY,
+    heard BLOB    NOT NULL                   -- storage/backlog.py
+) STRICT;

@@ -118,3 +118,12 @@ SELECT queue, at, recipient, what, reply, host, conversation, due, why, other FR
 
 -- name: numbers
 SELECT id FROM conversation WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1000
+
+-- name: put_backlog
+INSERT INTO backlog (heard) VALUES (?)
+
+-- name: first_backlog
+SELECT id, heard FROM backlog ORDER BY id LIMIT 1
+
+-- name: drop_backlog
+DELETE FROM backlog WHERE id = ?

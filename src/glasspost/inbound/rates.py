@@ -1,0 +1,145 @@
+"""Limits on how much comes: per address, per network, per account.
+
+Lives here: three gates and what each counts: `ClientRates` and `MailRates` for strangers, `AccountRates` for who has
+signed in.
+Does not live here: the arithmetic (buckets.py), how many may be here at once (limits.py), limits within one
+conversation (protocol/smtp_server.py), wrong passwords.
+
+All refusals are for now, never for good: 421 where the visit ends, 450 for one message too many, 452 for one
+recipient too many. Each names the time after which it is worth trying again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from glasspost.clock import Clock
+from glasspost.inbound.buckets import Buckets, Rate, wait_words
+from glasspost.inbound.client import Client
+from glasspost.inbound.gates import Gate, Step
+from glasspost.inbound.limits import counted_as
+from glasspost.mail import reply as say
+from glasspost.mail.envelope import Envelope, Recipient
+from glasspost.mail.reply import Reply
+
+NONE: Rate = (0, 60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRateSettings:
+    """How often one address (an IPv6 /64) may come and err. `network_connections` is for its surroundings: an IPv4
+    /24, an IPv6 /48."""
+
+    connections: Rate = NONE
+    network_connections: Rate = NONE
+    unknown: Rate = NONE  # recipients that do not exist
+    mistakes: Rate = NONE  # commands refused as wrong
+
+
+@dataclass(frozen=True, slots=True)
+class MailRateSettings:
+    """How much one address, or one account, may send."""
+
+    messages: Rate = NONE
+    recipients: Rate = NONE
+
+    def __bool__(self) -> bool:
+        """Whether there is any limit."""
+        return bool(self.messages[0] or self.recipients[0])
+
+
+class ClientRates(Gate):
+    """Limits on strangers, by where they come from. One for all listeners of a node."""
+
+    def __init__(self, settings: ClientRateSettings, clock: Clock) -> None:
+        self._connections = Buckets(settings.connections, clock)
+        self._network = Buckets(settings.network_connections, clock)
+        self._unknown = Buckets(settings.unknown, clock)
+        self._mistakes = Buckets(settings.mistakes, clock)
+
+    def connected(self, client: Client) -> Step:
+        if not client.is_stranger:
+            return None
+        key = counted_as(client.ip)
+        if seconds := max(self._unknown.wait(key), self._mistakes.wait(key)):
+            return say.TOO_MANY_MISTAKES.saying(wait=wait_words(seconds)).because(
+                f"{key} has used up its errors or its unknown recipients"
+            )
+        if seconds := self._connections.take(key):
+            return say.CONNECTIONS_TOO_FAST.saying(wait=wait_words(seconds)).because(f"connections of {key}")
+        surroundings = network_of(client.ip)
+        if seconds := self._network.take(surroundings):
+            return say.NETWORK_TOO_FAST.saying(wait=wait_words(seconds)).because(f"connections of {surroundings}")
+        return None
+
+    def refused(self, client: Client, step: str, reply: Reply) -> Step:
+        """Who guesses at addresses is told so for a while, and then nothing more."""
+        if reply.enhanced != say.NO_SUCH_USER.enhanced or not client.is_stranger:
+            return None
+        key = counted_as(client.ip)
+        if seconds := self._unknown.take(key):
+            return say.TOO_MANY_UNKNOWN.saying(wait=wait_words(seconds)).because(f"unknown recipients of {key}")
+        return None
+
+    def left(self, client: Client) -> None:
+        if client.is_stranger:
+            self._mistakes.spend(counted_as(client.ip), client.mistakes())
+
+
+class MailRates(Gate):
+    """Limits on what strangers send, by their address. One for all listeners of a node."""
+
+    def __init__(self, settings: MailRateSettings, clock: Clock) -> None:
+        self._messages = Buckets(settings.messages, clock)
+        self._recipients = Buckets(settings.recipients, clock)
+
+    def sender(self, client: Client, envelope: Envelope) -> Step:
+        if not client.is_stranger:
+            return None
+        key = counted_as(client.ip)
+        if seconds := self._messages.take(key):
+            return say.MESSAGES_TOO_FAST.saying(wait=wait_words(seconds)).because(f"messages of {key}")
+        return None
+
+    def recipient(self, client: Client, envelope: Envelope, recipient: Recipient) -> Step:
+        if not client.is_stranger:
+            return None
+        key = counted_as(client.ip)
+        if seconds := self._recipients.take(key):
+            return say.RECIPIENTS_TOO_FAST.saying(wait=wait_words(seconds)).because(f"recipients of {key}")
+        return None
+
+
+class AccountRates(Gate):
+    """Limits on accounts: what a stolen password can do in an hour. Not for known networks, where tests and
+    newsletters come from."""
+
+    def __init__(self, settings: MailRateSettings, clock: Clock) -> None:
+        self._messages = Buckets(settings.messages, clock)
+        self._recipients = Buckets(settings.recipients, clock)
+
+    def sender(self, client: Client, envelope: Envelope) -> Step:
+        if client.account is None or client.spared:
+            return None
+        if seconds := self._messages.take(client.account.id):
+            return say.ACCOUNT_MESSAGES_TOO_FAST.saying(wait=wait_words(seconds)).because(client.account.address)
+        return None
+
+    def recipient(self, client: Client, envelope: Envelope, recipient: Recipient) -> Step:
+        if client.account is None or client.spared:
+            return None
+        if seconds := self._recipients.take(client.account.id):
+            return say.ACCOUNT_RECIPIENTS_TOO_FAST.saying(wait=wait_words(seconds)).because(client.account.address)
+        return None
+
+
+def network_of(ip: str) -> str:
+    """The surroundings of an address, which are often one owner's: its IPv4 /24 or IPv6 /48."""
+    try:
+        address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(ip.partition("%")[0])
+    except ValueError:
+        return ip
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))

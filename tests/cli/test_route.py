@@ -17,6 +17,7 @@ from glasspost.mail.address import address_from_text
 from glasspost.storage.accounts import Directory
 from glasspost.storage.folder import Folder
 from glasspost.testing import Nameserver
+from stores import Store, accepted, intake_for
 
 ZONE = """
     away.example      MX  20 mx2.away.example
@@ -174,3 +175,15 @@ async def test_a_folder_without_anybody_is_not_made(route: Route, data: Path) ->
     code, told = await route("alice@plain.example", "--data", str(empty))
     assert code == Exit.OK and "not ours" in told
     assert not empty.exists()
+
+
+async def test_what_waits_and_a_full_mailbox_are_told(route: Route, data: Path) -> None:
+    store = Store(data)
+    spool = store.node()
+    await accepted(spool, intake_for(spool, "dora@away.example", deposits=[(1, "alice@house.test")], body=b"x" * 2**21))
+    async with asyncio.timeout(10):
+        await store.close()
+    _, told = await route("carol@away.example")
+    assert "queue      1 wait for away.example\n  next       at once" in told
+    code, told = await route("alice@house.test")
+    assert code == Exit.REFUSED and "refused    452 4.2.2" in told

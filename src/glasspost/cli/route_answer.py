@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glasspost.mail import reply as say
@@ -54,7 +55,12 @@ def fails(facts: Facts) -> bool:
 
 
 def _lives(folder: Folder) -> bool:
-    return folder.directory.exists()
+    return _has_something(folder.directory)
+
+
+def _has_something(file: Path) -> bool:
+    """A new folder's files are there, and empty."""
+    return file.exists() and file.stat().st_size > 0
 
 
 # --- at the door --------------------------------------------------------------------------------------------------
@@ -107,13 +113,8 @@ def _account(account: Any, config: Config, folder: Folder) -> Facts:
     return {"address": account.address, "quota": quota, "used": _used(folder, account.id)}
 
 
-def _begun(folder: Folder) -> bool:
-    """Whether a node ever ran here: before that the store is not there, or an empty file."""
-    return folder.spool.exists() and folder.spool.stat().st_size > 0
-
-
 def _used(folder: Folder, account_id: int) -> int:
-    if not _begun(folder):
+    if not _has_something(folder.spool):
         return 0
     connection = open_to_read(folder.spool)
     try:
@@ -182,7 +183,7 @@ async def _way(address: Address, route: Route | Reply, resolver: Resolver, confi
 def _queue(domain: str, folder: Folder) -> Facts:
     """What waits for a domain, and what was heard there last."""
     none: Facts = {"waiting": 0, "held": 0, "next_due": None, "attempts": 0, "last_reply": "", "last_attempt": None}
-    if not _begun(folder):
+    if not _has_something(folder.spool):
         return none
     connection = open_to_read(folder.spool)
     try:

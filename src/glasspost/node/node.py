@@ -7,6 +7,7 @@ Does not live here: what any room does, or how its settings come about (wiring.p
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import ssl
 import weakref
@@ -221,7 +222,9 @@ class Node:
             except OSError as error:
                 await self._close_doors()
                 place = f"{listener.address} port {listener.port}"
-                raise Busy(f"{place} cannot be opened for {listener.role}: {error.strerror or error}") from None
+                # asyncio puts a sentence of its own around the system's words.
+                why = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else error.strerror or error
+                raise Busy(f"{place} cannot be opened for {listener.role}: {why}") from None
             port = server.sockets[0].getsockname()[1]
             self._own.add(listener.address, port)
             self.doors.append(Door(listener.role, listener.address, port, server, listener.tls))

@@ -57,6 +57,11 @@ def test_check_leaves_the_ports_of_a_running_node_alone(tmp_path: Path) -> None:
     assert run("check", "--config", str(file), "--running", "--data", str(tmp_path)).startswith("OK")
 
 
+def test_explain_fits_a_terminal() -> None:
+    for key in ("", "smtp", "smtp.max_memory", "destination"):
+        assert max(len(line) for line in run("explain", key).splitlines()) < 80, key
+
+
 def test_explain_prints_meaning_default_and_unit() -> None:
     said = run("explain", "smtp.max_message_size")
     assert "The largest message taken" in said

@@ -42,17 +42,23 @@ def test_all_is_well(tmp_path: Path) -> None:
 
 def test_a_port_that_is_taken_is_named_with_its_line(tmp_path: Path, taken: int) -> None:
     text = f'[[listener]]\nrole = "mx"\nport = 0\n[[listener]]\nrole = "pop3"\nport = {taken}\n'
-    assert found(tmp_path, text) == [f"6: listener.port: Port {taken} on 127.0.0.1 is taken already."]
+    assert found(tmp_path, text) == [
+        f"6: listener.port: Port {taken} on 127.0.0.1 is taken already; if by this node, say --running."
+    ]
     assert found(tmp_path, text, ports=False) == [], "a running node holds its own ports"
 
 
 def test_two_listeners_cannot_share_a_port_by_another_address(tmp_path: Path, taken: int) -> None:
     text = f'[[listener]]\nrole = "mx"\naddress = "0.0.0.0"\nport = {taken}\n'
-    assert found(tmp_path, text) == [f"4: listener.port: Port {taken} on 0.0.0.0 is taken already."]
+    assert found(tmp_path, text) == [
+        f"4: listener.port: Port {taken} on 0.0.0.0 is taken already; if by this node, say --running."
+    ]
     with socket.create_server(("127.0.0.1", 0)) as server:
         free = server.getsockname()[1]
     both = text.replace(str(taken), str(free)) + f'[[listener]]\nrole = "pop3"\nport = {free}\n'
-    assert found(tmp_path, both) == [f"7: listener.port: Port {free} on 127.0.0.1 is taken already."]
+    assert found(tmp_path, both) == [
+        f"7: listener.port: Port {free} on 127.0.0.1 is taken already; if by this node, say --running."
+    ]
 
 
 def test_addresses_this_machine_does_not_have(tmp_path: Path) -> None:

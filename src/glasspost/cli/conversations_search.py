@@ -156,6 +156,8 @@ def export_conversations(
 
 def _write(folder: Path, name: str, talk: str) -> None:
     """A talk's file, readable for its owner only: it may hold addresses."""
+    if folder.exists() and not folder.is_dir():
+        raise GlasspostError(f"{folder} is a file; --to names a folder")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / name

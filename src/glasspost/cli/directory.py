@@ -29,7 +29,10 @@ domain_app = typer.Typer(help="The domains whose mail ends here.", no_args_is_he
 account_app = typer.Typer(help="The mailboxes and their owners.", no_args_is_help=True)
 alias_app = typer.Typer(help="Addresses that lead to others.", no_args_is_help=True)
 
-Data = Annotated[Path, typer.Option("--data", envvar="GLASSPOST_DATA", help="The data folder.", metavar="DIR")]
+# readable=False: whoever may read the record may pass through the folder, and not list it (transcripts.readers).
+Data = Annotated[
+    Path, typer.Option("--data", envvar="GLASSPOST_DATA", help="The data folder.", metavar="DIR", readable=False)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 QuotaText = Annotated[str, typer.Option(help="How much the mailbox may hold: 500MB, 2GB; 0: no limit.", metavar="SIZE")]

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Who has failed to sign in too often.", no_args_is_help=True)
 
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", envvar="GLASSPOST_DATA", help="The data folder.")]
+Data = Annotated[
+    Path, typer.Option("--data", metavar="DIR", envvar="GLASSPOST_DATA", help="The data folder.", readable=False)
+]
 
 
 @app.command("list")

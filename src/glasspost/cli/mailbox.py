@@ -16,8 +16,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from glasspost.cli.directory import read_address
 from glasspost.errors import GlasspostError, NotFound
-from glasspost.mail import address as mail
 from glasspost.storage import mailboxes
 from glasspost.storage.accounts import Directory
 from glasspost.storage.database import Database
@@ -25,7 +25,9 @@ from glasspost.storage.folder import Folder
 
 app = typer.Typer(help="Look into mailboxes, and export them.", no_args_is_help=True)
 
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", envvar="GLASSPOST_DATA", help="The data folder.")]
+Data = Annotated[
+    Path, typer.Option("--data", metavar="DIR", envvar="GLASSPOST_DATA", help="The data folder.", readable=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="The account's address.")]
 T = TypeVar("T")
@@ -37,7 +39,7 @@ def _with_mailbox(data: Path, address: str, work: Callable[[Database, list[mailb
     folder.must_exist()
     directory = Directory(folder.directory)
     try:
-        account = directory.account_at(_address(address))
+        account = directory.account_at(read_address(address))
     finally:
         directory.close()
     database = Database(folder.spool, "spool")
@@ -45,13 +47,6 @@ def _with_mailbox(data: Path, address: str, work: Callable[[Database, list[mailb
         return work(database, mailboxes.listed(database.reader, account.id))
     finally:
         database.close_now()
-
-
-def _address(text: str) -> mail.Address:
-    try:
-        return mail.address_from_text(text)
-    except ValueError:
-        raise NotFound(f"{text} is not an address") from None
 
 
 @app.command("list")

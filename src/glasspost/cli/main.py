@@ -108,7 +108,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except Exception as error:
         if hasattr(error, "format_message"):  # a usage error of typer's, whose class is not public
-            _complain(f"{error.format_message()} Try --help.")
+            said = str(error.format_message()).rstrip()
+            if said.startswith("Usage: "):  # a family without a command: its help is all there is to say
+                print(said, file=sys.stderr)
+            else:
+                _complain(f"{said}{'' if said.endswith(('.', '?', '!')) else '.'} Try --help.")
             return Exit.USAGE
         raise
 

@@ -23,7 +23,9 @@ from glasspost.storage.folder import Folder
 
 app = typer.Typer(help="Look at the queue, and change it.", no_args_is_help=True)
 
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", envvar="GLASSPOST_DATA", help="The data folder.")]
+Data = Annotated[
+    Path, typer.Option("--data", metavar="DIR", envvar="GLASSPOST_DATA", help="The data folder.", readable=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Which = Annotated[
     list[str],

@@ -25,7 +25,8 @@ def read_secret(file: Path | None, prompt: str) -> str | None:
         try:
             return file.read_text(encoding="utf-8").split("\n")[0].removesuffix("\r")
         except (OSError, UnicodeDecodeError) as error:
-            raise GlasspostError(f"the password cannot be read from {file}: {error}") from None
+            why = error.strerror if isinstance(error, OSError) else error
+            raise GlasspostError(f"the password cannot be read from {file}: {why}") from None
     if VARIABLE in os.environ:
         return os.environ[VARIABLE]
     return ask_hidden(prompt)

@@ -111,6 +111,8 @@ def meaning_of_ours(reply: Reply, phase: Phase, lang: str, doubtful: bool = Fals
     """What a reply means that no server said: ours, for what stood in the way."""
     if doubtful:
         return Meaning(say("doubt", lang), say("doubt-next", lang))
+    if reply.enhanced == "4.5.0":  # another service on that port, most likely: that is said of the whole reply
+        return _explained(str(reply), lang)
     fault = _fault_in(reply)
     known = explain(fault, lang)
     if known.by == "failure":
@@ -142,7 +144,7 @@ _OURS = {Phase.CONNECT: "connect", Phase.TLS: "tls", Phase.AUTH: "auth"}
 def _fault_in(reply: Reply) -> str:
     """The part of a reply of ours that names the fault: behind the server's name."""
     text = reply.text
-    for mark in (" does not answer: ", " failed: ", " that fits: ", " our sign-in: ", "not SMTP: "):
+    for mark in (" does not answer: ", " failed: ", " that fits: ", " our sign-in: "):
         if mark in text:
             return text.partition(mark)[2]
     return text

@@ -182,7 +182,8 @@ def _from_file(path: Path) -> str:
     try:
         password = path.read_text(encoding="utf-8").split("\n")[0].rstrip("\r")
     except (OSError, UnicodeDecodeError) as error:
-        raise GlasspostError(f"the password cannot be read from {path}: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise GlasspostError(f"the password cannot be read from {path}: {why}") from None
     if not password:
         raise GlasspostError(f"the first line of {path} is empty: there is no password in it")
     return password

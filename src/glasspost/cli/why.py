@@ -98,7 +98,9 @@ def _listed(found: Found) -> list[str]:
         lines.append(f"{name}  {moment(story.began)}  {story.state}")
         recipients = story.recipients
         more = f" and {len(recipients) - 1} more" if len(recipients) > 1 else ""
-        ends = f"{story.sender or story.account or '<>'} -> {recipients[0] if recipients else '?'}{more}"
+        ends = story.sender or story.account or "<>"
+        if recipients:  # a visit to a mailbox has none
+            ends = f"{ends} -> {recipients[0]}{more}"
         lines.append(f"    {ends}  {story.subject}".rstrip()[:80])
     if found.more:
         lines.append("There may be more: say more exactly what is meant, or use `glasspost conversations search`.")

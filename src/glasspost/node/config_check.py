@@ -97,7 +97,10 @@ def _bound(address: str, port: int) -> socket.socket:
 def _why_not(listener: Listener, error: OSError) -> tuple[str, str]:
     match error.errno:
         case errno.EADDRINUSE:
-            return "port", f"Port {listener.port} on {listener.address} is taken already."
+            return (
+                "port",
+                f"Port {listener.port} on {listener.address} is taken already; if by this node, say --running.",
+            )
         case errno.EACCES:
             return "port", f"Port {listener.port} needs the right to bind ports below 1024."
         case errno.EADDRNOTAVAIL:

@@ -59,6 +59,9 @@ username = "example"
 password_file = "smarthost.password"
 """
 
+# Behind two blanks, in the 80 columns that a terminal has.
+WIDTH = 77
+
 _UNITS = {
     "size": 'size: "25 MB" (KB, MB, GB, TB; 1 KB = 1024 octets), or a number of octets',
     "duration": 'duration: "5 min" (ms, s, min, h, days, weeks; also "1 h 30 min"), or a number of seconds',
@@ -98,12 +101,12 @@ def _explained(row: Setting) -> str:
         ("In the file", f"{SECTIONS[row.section].header}, {row.key} = ..."),
         ("Environment", row.variable),
     )
-    meaning = textwrap.fill(row.meaning, 96, break_on_hyphens=False, break_long_words=False)
+    meaning = textwrap.fill(row.meaning, WIDTH, break_on_hyphens=False, break_long_words=False)
     return "\n".join([row.name, "", *textwrap.indent(meaning, "  ").splitlines(), "", *_aligned(rows)])
 
 
 def _listed(table: Table) -> str:
-    meaning = textwrap.fill(table.meaning, 96, break_on_hyphens=False, break_long_words=False)
+    meaning = textwrap.fill(table.meaning, WIDTH, break_on_hyphens=False, break_long_words=False)
     inner = [other.name for other in SECTIONS.values() if other.name.startswith(f"{table.name}.")]
     also = ["", *(f"  See also {name}." for name in inner)] if inner else []
     rows = ((row.key, _first_sentence(row.meaning)) for row in table.settings)
@@ -115,7 +118,7 @@ def _aligned(rows: Any) -> Iterator[str]:
     pairs = list(rows)
     width = max(len(left) for left, _ in pairs) + 2
     for left, right in pairs:
-        lines = textwrap.wrap(right, max(40, 96 - width), break_on_hyphens=False, break_long_words=False)
+        lines = textwrap.wrap(right, max(40, WIDTH - width), break_on_hyphens=False, break_long_words=False)
         yield f"  {left:<{width}}{lines[0] if lines else ''}"
         yield from (" " * (width + 2) + line for line in lines[1:])
 

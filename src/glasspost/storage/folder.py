@@ -75,6 +75,8 @@ class Folder:
         """For commands that look into a store: do not make one by the way. Raises StoreError."""
         if not self.path.is_dir():
             raise StoreError(f"there is no data folder {self.path}; name it with --data, or start a node first")
+        if not os.access(self.path, os.X_OK):
+            raise StoreError(f"the data folder {self.path} is shut to you: run this as the user that runs the node")
 
     def lock(self) -> None:
         """Take the folder for a running node. The kernel gives it back when the process ends, however it ends.

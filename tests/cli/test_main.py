@@ -1,0 +1,70 @@
+"""What the front door makes of mistakes: a line that says what to do, or the help, and never a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from glasspost.cli.main import main
+from glasspost.errors import Exit, StoreError
+from glasspost.storage import folder
+from glasspost.storage.folder import Folder
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    code = main(list(words))
+    said = capsys.readouterr()
+    assert said.out == ""
+    return code, said.err
+
+
+def test_a_family_without_a_command_prints_its_help_and_nothing_around_it(capsys: pytest.CaptureFixture[str]) -> None:
+    for family in ("queue", "mailbox", "limits", "conversations", "config", "hooks", "account", "domain", "alias"):
+        code, said = complaint(capsys, family)
+        assert code == Exit.USAGE
+        assert said.startswith("Usage: ")
+        assert f" {family} [OPTIONS] COMMAND" in said
+        assert "Try --help" not in said
+
+
+def test_a_usage_error_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = complaint(capsys, "config", "check", "glasspost.toml")
+    assert code == Exit.USAGE
+    assert said == "glasspost: Got unexpected extra argument(s) (glasspost.toml). Try --help.\n"
+    assert complaint(capsys, "why") == (Exit.USAGE, "glasspost: Missing argument 'QUERY...'. Try --help.\n")
+
+
+def test_an_address_without_a_domain_is_called_that(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, said = complaint(capsys, "mailbox", "list", "alice", "--data", str(tmp_path))
+    assert code == Exit.USAGE
+    assert said == 'glasspost: "alice" is not an address; it should look like alice@example.test\n'
+
+
+def test_a_password_file_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    missing = tmp_path / "password"
+    words = ("send", "--to", "a@example.org", "--server", "127.0.0.1:1", "--auth", "a", "--password-file", str(missing))
+    code, said = complaint(capsys, *words)
+    assert code == Exit.FAILED
+    assert said == f"glasspost: the password cannot be read from {missing}: No such file or directory\n"
+
+
+def test_a_data_folder_that_is_shut_says_who_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder.os, "access", lambda _path, _mode: False)  # the tests may run as root
+    with pytest.raises(StoreError, match="is shut to you: run this as the user that runs the node"):
+        Folder(tmp_path).must_exist()
+
+
+def test_a_port_that_is_taken_is_told_in_the_systems_words(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        file = tmp_path / "g.toml"
+        file.write_text(f'[[listener]]\nrole = "mx"\nport = {port}\ntls = "none"\n')
+        code, said = complaint(capsys, "serve", "--config", str(file), "--data", str(tmp_path / "mail"))
+    asyncio.set_event_loop_policy(None)
+    assert code == Exit.BUSY
+    assert said.splitlines()[-1] == (
+        f"glasspost: 127.0.0.1 port {port} cannot be opened for mx: address already in use"
+    )

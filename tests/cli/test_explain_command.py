@@ -164,3 +164,8 @@ def test_empty_input_is_a_slip(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
     assert main(["explain"]) == Exit.USAGE
     assert "Nothing was asked" in capsys.readouterr().err
+
+
+def test_nothing_that_a_terminal_obeys_is_shown_again(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = said(capsys, "550 5.1.1 \x1b]0;mine\x07 no \x9b31m such \u202e user")
+    assert not any(letter in shown for letter in "\x1b\x07\x9b\u202e")

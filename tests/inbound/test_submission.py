@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 
 import pytest
 from test_abuse import Caller
@@ -65,6 +66,7 @@ async def test_an_account_sends_only_as_its_own_addresses(entrance, sender: str,
         (b"From: alice\r\n", "550 5.6.0"),
         (b"From: =?utf-8?q?boss=40bank.example?= <alice@example.test>\r\n", "250"),
         (b"From : Boss\r\n <boss@bank.example>\r\n", "550 5.7.1"),
+        (b"From: alice@example.test\r\n" + b"Sender: alice@example.test\r\n" * 2, "550 5.6.0"),
         (b'From: "a, b" <alice@example.test>\r\nSender: boss@bank.example\r\n', "550 5.7.1 From: <boss@bank.example>"),
     ],
 )
@@ -148,3 +150,13 @@ def test_mailboxes_are_read_or_the_reason_is_told() -> None:
         assert isinstance(mailboxes(wrong), str), wrong
     head = b"A: 1\r\nBCC: x\r\n y\r\nB: 2\r\nbcc :z\r\n"
     assert [(start, end) for start, end, _ in fields_named(head, b"bcc")] == [(6, 18), (24, 32)]
+
+
+@pytest.mark.parametrize("piece", [" ", "\t", '"', '""', "\\", "\u00a0", "a.", "=?a?b?YQ==?= ", "a@b, "])
+@pytest.mark.parametrize("octets", [1_990, 60_000])
+def test_no_from_field_takes_long_to_read(piece: str, octets: int) -> None:
+    """Two thousand blanks once stood still for sixteen seconds, and the node with them."""
+    value = (piece * octets)[:octets].encode()
+    began = time.process_time()
+    mailboxes(value)
+    assert time.process_time() - began < 2

@@ -112,15 +112,20 @@ def _asked(words: list[str], file: Path | None) -> str:
     if words and file:
         raise Mistyped("Give a text or --file, not both.")
     if words:
-        return " ".join(words)
+        return _harmless(" ".join(words))
     try:
         data = sys.stdin.buffer.read() if file is None or str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise _Unknown(f"{file} cannot be read: {(error.strerror or str(error)).lower()}") from None
-    asked = data.decode(errors="replace")
+    asked = _harmless(data.decode(errors="replace"))
     if not asked.strip():
         raise Mistyped('Nothing was asked: glasspost explain "550 5.1.1 ...", or --file, or standard input.')
     return asked
+
+
+def _harmless(text: str) -> str:
+    """A text that may come from a stranger, without what a terminal would obey when it is shown again."""
+    return "".join(letter if letter.isprintable() or letter in "\r\n\t\f\u3000" else " " for letter in text)
 
 
 def _settings(config: Path | None) -> tuple[Path | None, str]:

@@ -54,10 +54,10 @@ class OwnAddresses(Gate):
         head = header_of(arrival)
         if head is None:
             return say.HEADER_TOO_LARGE.saying(limit=LOOKED_AT)
-        found = fields_named(head, b"from")
-        if len(found) > 1:  # a reader would show one of them, and not the one that was checked
+        found, senders = fields_named(head, b"from"), fields_named(head, b"sender")
+        if len(found) > 1 or len(senders) > 1:  # a reader would show one of them; and each costs time to read
             return say.AUTHOR_UNREADABLE.saying(fault="there are several")
-        for _, _, value in [*found, *fields_named(head, b"sender")]:
+        for _, _, value in [*found, *senders]:
             refusal = self._author_refusal(account, value)
             if refusal is not None:
                 return refusal

@@ -118,6 +118,7 @@ _FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:.*+\n(?:[ \t].*+\n)*+)*+")
 _VALUE = re.compile(rb".*+(?:\n[ \t].*+)*+")
 _LOOKED_FOR = re.compile(rb"\n(?:received|message-id|subject|date|from|to|tls-required):")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
+DECODED_LIMIT = 4_000  # characters of a value whose encoded words are decoded: punycode's time grows with their square
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
@@ -217,7 +218,7 @@ def header_text(raw: bytes) -> str:
         text = raw.decode()
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
-    if "=?" in text:
+    if "=?" in text and len(text) <= DECODED_LIMIT:
         text = _decode_words(text)
     return _CONTROL.sub(" ", text).strip()
 

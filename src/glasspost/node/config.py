@@ -96,6 +96,8 @@ def _parse(file: str, text: str) -> tuple[dict[str, Any], dict[Steps, Origin]]:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError([_syntax_problem(file, text, str(error))]) from None
+    except RecursionError:
+        raise ConfigurationError([Problem(file, 0, "TOML", "Brackets are nested too deep.")]) from None
     return tree, {steps: Origin(file, line) for steps, line in key_lines(text).items()}
 
 

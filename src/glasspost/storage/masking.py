@@ -41,7 +41,7 @@ def read_key(path: Path) -> bytes | None:
     """The key in a file; None where there is none, or where it is not ours to read."""
     try:
         key = path.read_bytes()
-    except (FileNotFoundError, PermissionError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     return key if len(key) == _KEY_OCTETS else None
 

@@ -172,6 +172,7 @@ class Node:
             open_recording=lambda local, peer: self.transcripts.open("smtp-out", local, peer),
             contexts=self._client_contexts(),
             clock=self.clock,
+            bearers=wiring.bearers(config, self.clock),
         )
         separator, quota = config.mailboxes.detail_separator, config.mailboxes.default_quota
         self.scheduler = Scheduler(

@@ -155,6 +155,10 @@ class Smarthost(Section):
     password_file: File = Field(
         default=None, description="File whose first line is the password: keeps it out of this file."
     )
+    oauth: Text = Field(
+        default="",
+        description="The [[oauth_client]] whose tokens sign in, in place of a password (OAUTHBEARER, XOAUTH2).",
+    )
     implicit_tls: Flag = Field(
         default=False, description="Speak TLS from the first octet (RFC 8314), without STARTTLS."
     )
@@ -170,8 +174,12 @@ class Smarthost(Section):
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         has_password = bool(self.password.get_secret_value()) or self.password_file is not None
-        if self.username and not has_password:
-            yield "username", "Has no password: give password or password_file."
+        if self.oauth and not self.username:
+            yield "oauth", "Has no username: a token is sent with the name of the mailbox."
+        if self.oauth and has_password:
+            yield "oauth", "Is one way too many: there is a password already."
+        if self.username and not has_password and not self.oauth:
+            yield "username", "Has no password: give password or password_file, or oauth."
         if has_password and not self.username:
             yield "password" if self.password_file is None else "password_file", "Has no username."
         if self.password.get_secret_value() and self.password_file is not None:

@@ -47,7 +47,8 @@ class Route:
 
     With "verify" the certificate must be for the host's name, or for one of `names` where there are any, by the
     authorities in `ca_file`, or the system's. `names_are_sure`: who must be there was told by the postmaster, not by
-    the DNS alone. `requiretls`: for mail that says so (requiretls.py); the router never sets it.
+    the DNS alone. `requiretls`: for mail that says so (requiretls.py); the router never sets it. `oauth`: whose tokens
+    sign in, in place of a password.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Route:
     ca_file: Path | None = None
     names_are_sure: bool = False
     requiretls: bool = False
+    oauth: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Smarthost:
     username: str = ""
     password: str = field(default="", repr=False)
     ca_file: Path | None = None
+    oauth: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,7 @@ class Router:
             password=smarthost.password,
             ca_file=smarthost.ca_file,
             names_are_sure=True,
+            oauth=smarthost.oauth,
         )
 
     def _by_literal(self, literal: str) -> Route | Reply:

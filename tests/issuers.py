@@ -6,6 +6,7 @@ Does not live here: a server that takes the tokens (tests/bridges.py).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ class Issuer:
     count: int = 0
     refresh_token: str = FIRST
     agreed: bool = False  # whether the person has typed the code
+    heard: asyncio.Event = field(default_factory=asyncio.Event)  # somebody has asked
     asked: list[dict[str, str]] = field(default_factory=list)
     answers: list[tuple[int, Any]] = field(default_factory=list)
 
@@ -48,6 +50,7 @@ class Issuer:
     async def token(self, request: web.Request) -> web.StreamResponse:
         form = {name: str(value) for name, value in (await request.post()).items()}
         self.asked.append(form)
+        self.heard.set()
         if self.answers:
             status, body = self.answers.pop(0)
             return web.json_response(body, status=status)

@@ -45,9 +45,7 @@ def bearer(issuer: Issuer, file: Path, clock: ManualClock) -> Bearer:
     return Bearer(issuer.client(), file, clock)
 
 
-async def test_a_token_is_used_until_shortly_before_its_end(
-    bearer: Bearer, issuer: Issuer, clock: ManualClock
-) -> None:
+async def test_a_token_is_used_until_shortly_before_its_end(bearer: Bearer, issuer: Issuer, clock: ManualClock) -> None:
     assert await bearer.token() == "access-secret-1"
     clock.advance(3600 - 301)
     assert await bearer.token() == "access-secret-1"
@@ -61,12 +59,16 @@ async def test_many_at_once_renew_once(bearer: Bearer, issuer: Issuer) -> None:
     assert len(issuer.asked) == 1
 
 
+def modes(folder: Path) -> dict[str, int]:
+    """Who may do what with a folder and the files in it."""
+    return {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
+
+
 async def test_the_new_refresh_token_is_on_disk_and_for_nobody_elses_eyes(
     bearer: Bearer, issuer: Issuer, file: Path, clock: ManualClock
 ) -> None:
     await bearer.token()
-    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
-    assert [path.name for path in file.parent.iterdir()] == ["mine.json"]
+    assert modes(file.parent) == {"oauth": 0o700, "mine.json": 0o600}
     clock.advance(4000)
     after_a_restart = Bearer(issuer.client(), file, clock)
     assert await after_a_restart.token() == "access-secret-2"
@@ -76,8 +78,7 @@ async def test_whoever_loses_patience_does_not_lose_the_refresh_token(
     bearer: Bearer, issuer: Issuer, file: Path
 ) -> None:
     impatient = asyncio.create_task(bearer.token())
-    while not issuer.asked:
-        await asyncio.sleep(0)
+    await issuer.heard.wait()
     impatient.cancel()
     assert await bearer.token() == "access-secret-1"
     kept = read_tokens(file)
@@ -119,14 +120,12 @@ async def test_a_token_with_time_left_is_used_while_the_issuer_is_down(
     assert await bearer.token() == "access-secret-2"
 
 
-async def test_a_final_no_is_remembered_until_somebody_signs_in(
-    issuer: Issuer, file: Path, clock: ManualClock
-) -> None:
+async def test_a_final_no_is_remembered_until_somebody_signs_in(issuer: Issuer, file: Path, clock: ManualClock) -> None:
     issuer.refresh_token = "another"
     for _ in range(2):
         bearer = Bearer(issuer.client(), file, clock)  # it is in the file, too
         for _ in range(2):
-            with pytest.raises(TokenRefused, match="invalid_grant.*glasspost oauth login mine") as raised:
+            with pytest.raises(TokenRefused, match=r"invalid_grant.*glasspost oauth login mine") as raised:
                 await bearer.token()
             assert FIRST not in str(raised.value)  # the issuer repeats it; we do not
     assert len(issuer.asked) == 1
@@ -136,8 +135,7 @@ async def test_a_final_no_is_remembered_until_somebody_signs_in(
 
 async def test_a_sign_in_during_a_renewal_wins(bearer: Bearer, issuer: Issuer, file: Path) -> None:
     waiting = asyncio.create_task(bearer.token())
-    while not issuer.asked:
-        await asyncio.sleep(0)
+    await issuer.heard.wait()
     write_tokens(file, KeptTokens("of a person", "new", START, START + 3600, START))
     assert await waiting == "new"
     kept = read_tokens(file)
@@ -150,12 +148,18 @@ async def test_without_a_file_it_says_what_to_do(issuer: Issuer, tmp_path: Path,
         await bearer.token()
 
 
-@pytest.mark.parametrize("spoil", ["mode", "text", "shape"])
-async def test_a_file_that_cannot_be_trusted_is_not_used(bearer: Bearer, issuer: Issuer, file: Path, spoil: str) -> None:
-    if spoil == "mode":
-        file.chmod(0o640)
-    else:
-        file.write_text("{" if spoil == "text" else '{"refresh_token": 1}')
+SPOILS = {
+    "mode": lambda file: file.chmod(0o640),
+    "text": lambda file: file.write_text("{"),
+    "shape": lambda file: file.write_text('{"refresh_token": 1}'),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+async def test_a_file_that_cannot_be_trusted_is_not_used(
+    bearer: Bearer, issuer: Issuer, file: Path, spoil: str
+) -> None:
+    SPOILS[spoil](file)
     with pytest.raises(StoreError, match=r"mine\.json"):
         await bearer.token()
     assert issuer.asked == []

@@ -246,8 +246,8 @@ def test_there_is_a_recipe_for_each_provider() -> None:
     page = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
     assert [path.stem for path in RECIPES] == [
         "gmail",
-        "microsoft365",
         "microsoft365-token",
+        "microsoft365",
         "netease163",
         "qq",
         "sina",

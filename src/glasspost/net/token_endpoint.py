@@ -160,7 +160,7 @@ def _refusal(url: str, status: int, found: Mapping[str, Any], form: Mapping[str,
     if not isinstance(code, str) or not code.isprintable() or len(code) > 100:
         return TokenDelayed(f"{url} answers {status} without saying why")
     told = found.get("error_description")
-    text = " ".join(told.split())[:300] if isinstance(told, str) else ""
+    text = " ".join(told.split())[:200] if isinstance(told, str) else ""
     for name in _SECRETS:
         if form.get(name):
             text = text.replace(form[name], "[masked]")

@@ -347,7 +347,7 @@ def test_faults_in_the_environment_are_told_by_the_variables_name(tmp_path: Path
         'environment: GLASSPOST_SMTP__MAX_ERORS: There is no such setting. Did you mean "GLASSPOST_SMTP__MAX_ERRORS"?',
         'environment: GLASSPOST_POP3__CLEARTEXT_AUTH: Must be "loopback", "never" or "always". '
         'Did you mean "loopback"?',
-        "environment: smarthost.host: Must be given.",
+        "environment: smarthost.host: Must be given, or socket.",
         'environment: GLASSPOST_DNS__SERVERS: "x.y" is no DNS server. Write "192.0.2.1", "192.0.2.1:5353" or '
         '"[2001:db8::1]:53".',
     ]

@@ -190,7 +190,7 @@ async def test_failed_handshakes_cost_nothing_lasting(tmp_path: Path, files: Fil
                 if number % 3 == 0:
                     await caller.rest()
         await settled(lambda: not node._visitors())
-        assert node._limits.count == 0
+        assert node.limits.count == 0
         await settled(lambda: connections() <= before)
 
 
@@ -198,7 +198,7 @@ async def test_a_visitor_who_never_finishes_its_handshake_is_cut_off(
     tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("glasspost.net.connection.HANDSHAKE_SECONDS", 0.1)
-    monkeypatch.setattr("glasspost.node.node.HANDSHAKE_SECONDS", 0.1)
+    monkeypatch.setattr("glasspost.node.doors.HANDSHAKE_SECONDS", 0.1)
     async with house(tmp_path / "data", tls=files.write("first", "mx.house.test")) as node:
         for role in DOORS:
             async with call(node, role) as caller:

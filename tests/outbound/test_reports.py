@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import email
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from email.message import Message as Mail
 from pathlib import Path
 
@@ -40,12 +41,19 @@ async def spool(tmp_path: Path) -> AsyncIterator[Spool]:
 
 
 @pytest.fixture
-def reports(tmp_path: Path, furniture: Path, spool: Spool) -> Iterator[Reports]:
+def speaking(tmp_path: Path, furniture: Path, spool: Spool) -> Iterator[Callable[..., Reports]]:
+    """Makes reports in these languages."""
     shutil.copy(furniture, tmp_path / "directory.db")
     directory = Directory(tmp_path / "directory.db")
     settings = ReportSettings("mail.example.test", full_limit=1000)
-    yield Reports(settings, spool, directory, ManualClock(NOW + 60))
+    clock = ManualClock(NOW + 60)
+    yield lambda *languages: Reports(replace(settings, languages=languages), spool, directory, clock)
     directory.close()
+
+
+@pytest.fixture
+def reports(speaking: Callable[..., Reports]) -> Reports:
+    return speaking("en")
 
 
 async def queued_for(spool: Spool, *to: str, **given: object) -> list[Queued]:
@@ -183,3 +191,56 @@ async def test_a_report_on_mail_that_demands_tls_repeats_the_header_only_and_dem
     (report,) = await reports.compose(queued.message, [Result(queued, REFUSED, "failed")])
     assert b"Content-Type: text/rfc822-headers" in report.draft.in_one()
     assert report.envelope.requiretls
+
+
+# --- in words -------------------------------------------------------------------------------------------------
+
+GREYLISTED = Reply(450, "4.2.0", "<bob@away.test>: Recipient address rejected: Greylisted")
+UNAUTHENTICATED = Reply(550, "5.7.26", "This mail has been blocked because the sender is unauthenticated.")
+
+
+def text_of(report: Intake) -> str:
+    part = next(one for one in letter(report).walk() if one.get_content_type() == "text/plain")
+    return bytes(part.get_payload(decode=True)).decode().replace("\r\n", "\n")
+
+
+async def test_what_the_other_server_said_is_explained_above_it(spool: Spool, reports: Reports) -> None:
+    (queued,) = await queued_for(spool, "bob@away.test")
+    outcome = Outcome(Verdict.FAILED, UNAUTHENTICATED, remote_mta="mx.away.test", said_by_remote=True)
+    (report,) = await reports.compose(queued.message, [Result(queued, outcome, "failed", NOW)])
+    text = text_of(report)
+    meaning = text.index("What that means:\n\n    Neither SPF nor DKIM passed for this message;")
+    assert meaning < text.index("What the other mail server (mx.away.test) said:")
+    assert max(map(len, text.splitlines())) <= 78
+
+
+async def test_in_chinese_and_in_both(spool: Spool, speaking: Callable[..., Reports]) -> None:
+    (queued,) = await queued_for(spool, "bob@away.test")
+    outcome = Outcome(Verdict.FAILED, UNAUTHENTICATED, remote_mta="mx.away.test", said_by_remote=True)
+    (chinese,) = await speaking("zh").compose(queued.message, [Result(queued, outcome, "failed", NOW)])
+    assert "SPF" in text_of(chinese) and "。" in text_of(chinese) and "Neither SPF" not in text_of(chinese)
+    (both,) = await speaking("en", "zh").compose(queued.message, [Result(queued, outcome, "failed", NOW)])
+    text = text_of(both)
+    assert 0 < text.index("Neither SPF") < text.index("。") < text.index("What the other mail server")
+
+
+async def test_a_delay_is_explained_without_asking_anybody_to_act(spool: Spool, reports: Reports) -> None:
+    (queued,) = await queued_for(spool, "bob@away.test")
+    outcome = Outcome(Verdict.DEFERRED, GREYLISTED, said_by_remote=True)
+    (report,) = await reports.compose(queued.message, [Result(queued, outcome, "delayed", NOW, NOW + 9000)])
+    assert "Greylisting: the server sees this sender" in text_of(report)
+    assert "Nothing" not in text_of(report)  # what to do next
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(Verdict.FAILED, Reply(550, "5.1.1", "xyzzy"), said_by_remote=True),  # the code alone is known
+        Outcome(Verdict.FAILED, UNAUTHENTICATED, doubtful=True),
+    ],
+    ids=["only-a-code", "in-doubt"],
+)
+async def test_nothing_is_explained_that_is_not_known(spool: Spool, reports: Reports, outcome: Outcome) -> None:
+    (queued,) = await queued_for(spool, "bob@away.test")
+    (report,) = await reports.compose(queued.message, [Result(queued, outcome, "failed", NOW)])
+    assert "What that means" not in text_of(report)

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from glasspost.storage.folder import Folder
 
 PASSWORD = "correct horse"
 _GLASSPOST = Path(sys.executable).with_name("glasspost")
-_DOOR = re.compile(r"^  (mx|submission|pop3|device) +127\.0\.0\.1:(\d+)$", re.MULTILINE)
+_DOOR = re.compile(r"^  (mx|submission|lmtp|pop3|device) +127\.0\.0\.1:(\d+)$", re.MULTILINE)
 _CONFIG = """\
 [node]
 hostname = "glass.test"
@@ -50,7 +50,10 @@ class NodeProcess:
     `more` is TOML behind the listeners, `top` TOML within [node]. `mx`, `submission`, `pop3` are its ports.
     """
 
-    def __init__(self, folder: Path, more: str = "", top: str = "") -> None:
+    def __init__(
+        self, folder: Path, more: str = "", top: str = "", command: Sequence[str | Path] = (_GLASSPOST,)
+    ) -> None:
+        self._program = command
         self.data = folder / "data"
         self.mx = self.submission = self.pop3 = 0
         self.doors: list[tuple[str, int]] = []  # all listeners, those of `more` last
@@ -68,11 +71,11 @@ class NodeProcess:
 
     def start(self) -> NodeProcess:
         """Returns when the banner says that the doors are open."""
-        ports = {"mx": self.mx, "submission": self.submission, "pop3": self.pop3}
-        self._config.write_text(_CONFIG.format(top=self._top, more=self._more, **ports), encoding="utf-8")
+        self._ports = {"mx": self.mx, "submission": self.submission, "pop3": self.pop3}
+        self.configure()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [_GLASSPOST, "serve", "--config", self._config, "--data", self.data],
+                [*self._program, "serve", "--config", self._config, "--data", self.data],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -84,6 +87,21 @@ class NodeProcess:
         for role, port in reversed(self.doors):
             setattr(self, role, port)  # the first of each role: its own
         return self
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def configure(self, *lines: str) -> None:
+        """Other settings, in front of those it was started with; it does not hear of them by itself."""
+        text = "\n".join([*lines, _CONFIG.format(top=self._top, more=self._more, **self._ports)])
+        self._config.write_text(text, encoding="utf-8")
+
+    def hang_up(self) -> None:
+        """SIGHUP."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     def terminate(self) -> None:
         """SIGTERM. Returns as soon as its doors are shut; conversations under way may still go on."""
@@ -146,7 +164,17 @@ class NodeProcess:
 
     def _command(self, *words: str, secret: str = "") -> subprocess.CompletedProcess[str]:
         command = [_GLASSPOST, *words, "--data", self.data]
-        return subprocess.run(command, input=secret, text=True, capture_output=True, timeout=30)
+        return subprocess.run(command, input=secret, text=True, capture_output=True, timeout=60)
+
+    def fails(self, *words: str) -> tuple[int, str]:
+        """One command that cannot succeed: its exit code, and its complaint."""
+        done = self._command(*words)
+        assert done.returncode != 0, done.stdout
+        return done.returncode, done.stderr
+
+    def begin(self, *words: str) -> subprocess.Popen[bytes]:
+        """A command that takes its time."""
+        return subprocess.Popen([_GLASSPOST, *words, "--data", self.data], stdout=subprocess.DEVNULL)
 
     def ask(self, *words: str) -> Any:
         """One command with --json; what it answered."""

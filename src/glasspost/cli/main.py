@@ -15,6 +15,7 @@ import typer
 from glasspost import __version__
 from glasspost.cli import (
     app_passwords,
+    check,
     config,
     conversations,
     directory,
@@ -23,8 +24,10 @@ from glasspost.cli import (
     limits,
     mailbox,
     oauth,
+    process,
     queue,
     replay,
+    route,
     send,
     serve,
     talk,
@@ -41,10 +44,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(serve.serve)
+app.command()(process.reload)
+app.command()(process.restart)
 app.command(epilog=send.EPILOG)(send.send)
 # "-ERR [IN-USE]" is a text to explain, not an option.
 app.command(context_settings={"ignore_unknown_options": True})(explain.explain)
+app.command()(check.check)
 app.command()(why.why)
+app.command()(route.route)
 app.add_typer(directory.domain_app, name="domain")
 app.add_typer(directory.account_app, name="account")
 directory.account_app.add_typer(app_passwords.app, name="app-password")

@@ -267,7 +267,7 @@ async def _by_name(name: str, port: int) -> tuple[Host, ...] | Reply:
 
 async def _by_mx(manner: Manner, recipients: list[Recipient]) -> list[tuple[tuple[Host, ...] | Reply, list[Recipient]]]:
     """The hosts for each domain, in the order of the recipients."""
-    resolver = Resolver(_name_servers(manner.dns))
+    resolver = Resolver(name_servers(manner.dns))
     router = Router(RoutingSettings(hostname="", mx_port=manner.mx_port), resolver, lambda address, port: False)
     domains: dict[str, list[Recipient]] = {}
     for one in recipients:
@@ -282,7 +282,8 @@ async def _by_mx(manner: Manner, recipients: list[Recipient]) -> list[tuple[tupl
     ]
 
 
-def _name_servers(text: str) -> list[tuple[str, int]] | None:
+def name_servers(text: str) -> list[tuple[str, int]] | None:
+    """The name server that --dns names, None where it names none. Raises Mistyped."""
     if not text:
         return None
     host, colon, port = (text, "", "") if _is_address(text.strip("[]")) else text.rpartition(":")

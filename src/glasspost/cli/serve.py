@@ -1,7 +1,7 @@
 """`glasspost serve`: run a node in the foreground.
 
-Lives here: signals, the event loop, logging, the banner.
-Does not live here: the node (node/node.py).
+Lives here: signals, what the node can be asked for (reload, restart, status), the event loop, logging, the banner.
+Does not live here: the node (node/node.py), asking it (process.py).
 """
 
 from __future__ import annotations
@@ -11,15 +11,20 @@ import gc
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glasspost.errors import StoreBroken
+from glasspost import __version__
+from glasspost.errors import ConfigurationError, GlasspostError, StoreBroken
+from glasspost.node.supervisor import READY, STOPPING, reloading, tell_supervisor
 
 if TYPE_CHECKING:
+    from glasspost.node.control import Answer
     from glasspost.node.node import Node
+    from glasspost.node.settings import Config
 
 
 def serve(
@@ -30,42 +35,114 @@ def serve(
         Path | None, typer.Option("--data", metavar="DIR", help="The data folder; goes before the configuration's.")
     ] = None,
 ) -> None:
-    """Run a node: take mail, pass it on, hand it out. Ctrl-C stops it gracefully."""
-    from glasspost.node.config import load
-
-    settings = load(config, os.environ).with_data(data)
-    _log_to_stderr(settings.node.log_level)
+    """Run a node: take mail, pass it on, hand it out. Ctrl-C stops it gracefully, SIGHUP reloads its configuration."""
+    os.umask(0o077)
+    source = Source(config, data)
+    settings = source.read()
     import uvloop
 
+    from glasspost.net.listening import Inheritance
     from glasspost.net.tls import keep_large_buffers_apart
     from glasspost.node.node import Node
+    from glasspost.node.succession import become_the_next
 
     keep_large_buffers_apart()
-    node = Node(settings)
+    node = Node(settings, inheritance=Inheritance.from_environment(os.environ))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(node))
+        replaced = runner.run(_run(node, source))
+    if replaced:
+        become_the_next(node.sockets())
 
 
-async def _run(node: Node) -> None:
-    stop = asyncio.Event()
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the configuration comes from, now and at each reload."""
+
+    file: Path | None
+    data: Path | None
+
+    def read(self) -> Config:
+        """The configuration as it stands now. Raises ConfigurationError, also where everybody can read its secrets."""
+        from glasspost.node.config import read
+        from glasspost.node.permissions import open_secrets
+
+        reading = read(self.file, os.environ)
+        loose = open_secrets(reading)
+        if loose:
+            raise ConfigurationError(loose)
+        config = reading.config.with_data(self.data)
+        _log_to_stderr(config.node.log_level)
+        return config
+
+    def options(self) -> list[str]:
+        """The same, as options of a command."""
+        found = []
+        for name, path in (("--config", self.file), ("--data", self.data)):
+            found += [name, str(path)] if path is not None else []
+        return found
+
+
+def _offer(node: Node, source: Source, replace: asyncio.Event) -> None:
+    """What the node can be asked for while it runs."""
+    from glasspost.node.succession import try_out
+
+    async def reload(_: Answer) -> Answer:
+        return node.take(source.read())
+
+    async def restart(_: Answer) -> Answer:
+        await try_out(source.options())
+        replace.set()
+        return {"life": node.life, "drain": node.config.node.drain}
+
+    async def status(_: Answer) -> Answer:
+        return {"life": node.life, "pid": os.getpid(), "version": __version__}
+
+    node.control.offer("reload", reload)
+    node.control.offer("restart", restart)
+    node.control.offer("status", status)
+
+
+def _reload(node: Node, source: Source) -> None:
+    """SIGHUP. What is wrong goes to the log, and nothing has changed then."""
+    import structlog
+
+    tell_supervisor(reloading())
+    try:
+        node.take(source.read())
+    except GlasspostError as error:
+        structlog.get_logger("node").error("not reloaded, everything is as before", why=str(error).splitlines())
+    tell_supervisor(READY)
+
+
+async def _run(node: Node, source: Source) -> bool:
+    """Until the node has stopped. Returns whether another is to take its place."""
+    stop, replace = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     loop.set_exception_handler(_note_loop_trouble)
+    _offer(node, source, replace)
     await node.start()
+    loop.add_signal_handler(signal.SIGHUP, _reload, node, source)
     # What start-up made stays; what a message makes dies by reference count. Cycles are rare: look for them rarely.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     print(banner(node), flush=True)
-    broken = loop.create_task(node.broken.wait())
-    stopping = loop.create_task(stop.wait())
-    await asyncio.wait({broken, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    broken.cancel()
-    stopping.cancel()
+    tell_supervisor(READY)
+    ends = [loop.create_task(event.wait()) for event in (node.broken, stop, replace)]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for end in ends:
+        end.cancel()
     if node.broken.is_set():
         raise StoreBroken("the store cannot be trusted any more; see the log, check the disk, and start again")
-    print("glasspost is closing; mail under way is finished first.", flush=True)
-    await node.stop()
+    if stop.is_set():
+        tell_supervisor(STOPPING)
+        print("glasspost is closing; mail under way is finished first.", flush=True)
+        await node.stop()
+        return False
+    print("glasspost makes room for its successor; mail under way is finished first.", flush=True)
+    await node.stop(keep_sockets=True)
+    return not stop.is_set()  # who says stop meanwhile means it
 
 
 def banner(node: Node) -> str:

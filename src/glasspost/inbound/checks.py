@@ -36,11 +36,12 @@ def store_refusal(error: Exception) -> Reply:
     return reply.because(str(error))
 
 
-def transmission(*, extended: bool, tls: bool, signed_in: bool, utf8: bool) -> str:
+def transmission(*, extended: bool, tls: bool, signed_in: bool, utf8: bool, lmtp: bool = False) -> str:
     """The protocol word of a Received field (RFC 3848, RFC 6531 §4.3)."""
     if not extended and not utf8:
         return "SMTP"
-    return ("UTF8SMTP" if utf8 else "ESMTP") + ("S" if tls else "") + ("A" if signed_in else "")
+    word = ("UTF8LMTP" if utf8 else "LMTP") if lmtp else ("UTF8SMTP" if utf8 else "ESMTP")
+    return word + ("S" if tls else "") + ("A" if signed_in else "")
 
 
 def traced_intake(core: SmtpServer, draft: Draft, ip: str, tls: ssl.SSLObject | None, now: float) -> Intake:
@@ -54,7 +55,13 @@ def traced_intake(core: SmtpServer, draft: Draft, ip: str, tls: ssl.SSLObject | 
         peer_name="",
         peer_ip=ip,
         hostname=core.settings.hostname,
-        protocol=transmission(extended=core.extended, tls=core.tls, signed_in=core.signed_in, utf8=envelope.smtputf8),
+        protocol=transmission(
+            extended=core.extended,
+            tls=core.tls,
+            signed_in=core.signed_in,
+            utf8=envelope.smtputf8,
+            lmtp=core.settings.lmtp,
+        ),
         tls=tls_words(tls),
         queue_id=intake.queue_id,
         recipient=envelope.recipients[0].address if len(envelope.recipients) == 1 else None,

@@ -23,6 +23,11 @@ class ConnectionLimits:
         self._open: dict[str, int] = {}
         self.count = 0
 
+    def change(self, total: int, per_address: int) -> None:
+        """Other limits, for those who come from now on."""
+        self._total = total
+        self._per_address = per_address
+
     def admit(self, ip: str) -> Reply | None:
         """Count a connection in; None, or the reply to turn it away with (it is then not counted)."""
         key = counted_as(ip)

@@ -98,6 +98,8 @@ class Policy:
             return say.NO_SUCH_USER.saying(address=address).because(found.reason)
         if isinstance(found, Disabled):
             return say.MAILBOX_DISABLED.saying(address=address)
+        if client.role == "lmtp":  # the last server on the way: it brings nothing further (RFC 2033 §1)
+            return say.NOT_A_MAILBOX_HERE.saying(address=address)
         if not (client.may_relay or address.route in self.settings.relay_domains):
             return say.RELAY_DENIED.saying(address=address).because(
                 "neither a domain of ours, nor in smtp.relay_domains, nor a client who may relay"

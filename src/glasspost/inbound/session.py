@@ -79,7 +79,7 @@ class SmtpSession(Visit):
         assert core is not None
         match event:
             case events.Hello():
-                self._client.hello, self._client.extended = event.name, event.verb == "EHLO"
+                self._client.hello, self._client.extended = event.name, event.verb != "HELO"
                 self._forget()  # a transaction that was under way is over (RFC 5321 §4.1.4)
                 hostname = self._entrance.settings.offer.hostname
                 self._decide(say.HELLO.saying(hostname=hostname, client=event.name), "greeted")
@@ -184,7 +184,7 @@ class SmtpSession(Visit):
         if self._recording is not None:
             self._recording.header(scan)
         core.envelope.tls_optional = scan.tls_optional and not core.envelope.requiretls  # RFC 8689 §4.1
-        refusal = transaction.judge_message(scan, core.envelope.declared_size)
+        refusal = transaction.judge_message(scan, core.envelope)
         if refusal is not None:
             self._refuse_message(refusal)
         elif not self._entrance.gates.watches("message"):
@@ -213,7 +213,8 @@ class SmtpSession(Visit):
 
     def _refuse_message(self, refusal: Reply) -> None:
         assert self._core is not None
-        self._core.answer(self._noted(refusal))
+        apart = self._transaction.apart if self._transaction is not None else {}
+        self._core.answer(self._noted(refusal), apart)
         self._forget()
 
     def _accept(self, transaction: Transaction, arrival: Arrival | None) -> None:
@@ -249,9 +250,10 @@ class SmtpSession(Visit):
         core = self._core
         if core is None:
             return  # the client is gone; what was accepted is delivered all the same
+        apart = self._transaction.apart if self._transaction is not None and error is None else {}
         self._transaction = None
         try:
-            core.answer(reply)
+            core.answer(reply, apart)
             self.resume()
             if self._stopping:
                 self._leave(say.CLOSING)  # before what may have been sent ahead begins another transaction

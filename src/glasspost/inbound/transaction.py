@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 
 from glasspost.inbound.checks import judge_message, store_refusal, traced_intake
 from glasspost.inbound.client import Client
@@ -31,7 +32,7 @@ TARGET_LIMIT = 4_000  # recipients of one message after aliases (a message has a
 class Transaction:
     """From an accepted MAIL to the commit of its message."""
 
-    __slots__ = ("_client", "_content", "_entrance", "destinations", "draft", "share")
+    __slots__ = ("_client", "_content", "_entrance", "apart", "destinations", "draft", "share")
 
     def __init__(self, entrance: Entrance, client: Client, on_room: Callable[[], None]) -> None:
         """`on_room`: called when the disk has caught up with the sender."""
@@ -39,6 +40,7 @@ class Transaction:
         self._client = client
         self.destinations = Destinations()
         self.draft = entrance.spool.new_draft(on_room)
+        self.apart: dict[int, Reply] = {}  # LMTP: recipients, by their place, that are refused behind the message
         self.share = Share(entrance.burden)
         self._content: DeviceContent | None = None
         if client.device is not None:
@@ -69,17 +71,30 @@ class Transaction:
         """Whether policy takes it; then it is among the destinations."""
         return self._entrance.policy.judge_recipient(self._client, envelope, recipient, self.destinations, TARGET_LIMIT)
 
-    def judge_message(self, scan: HeaderScan, declared_size: int) -> Reply | None:
+    def judge_message(self, scan: HeaderScan, envelope: Envelope) -> Reply | None:
         """Why the message is refused now that it is here whole; None where it is not."""
         draft, destinations, entrance = self.draft, self.destinations, self._entrance
         refusal = judge_message(scan, entrance.settings.max_received)
-        if refusal is None and destinations.deposits and draft.size > declared_size:
+        if refusal is None and destinations.deposits and draft.size > envelope.declared_size:
+            if entrance.settings.offer.lmtp:
+                return self._judge_each_again(envelope)
             full = entrance.policy.overfull(destinations, draft.size)
             if full is not None:
                 refusal = say.MESSAGE_OVER_QUOTA.saying(address=full.address)
         if refusal is None and draft.error is not None:
             refusal = store_refusal(draft.error)
         return refusal
+
+    def _judge_each_again(self, envelope: Envelope) -> Reply | None:
+        """LMTP: the message's size is known now, and a recipient without room for it is refused alone. A refusal for
+        the message only where nobody is left."""
+        self.destinations = Destinations()
+        sized = replace(envelope, declared_size=self.draft.size)
+        for place, recipient in enumerate(envelope.recipients):
+            reply = self.judge_recipient(sized, recipient)
+            if not reply.positive:
+                self.apart[place] = reply
+        return self.apart[0] if len(self.apart) == len(envelope.recipients) else None
 
     def intake(self, core: SmtpServer, tls: ssl.SSLObject | None, arrival: Arrival | None) -> Intake:
         """The message with its trace on top and where it goes: what the spool is to commit. `arrival`: what gates

@@ -65,6 +65,8 @@ class Visit(Connection):
         peer = f"{ip}:{self.peer[1]}"
         recording = entrance.transcripts.open("smtp-in", f"{local[0]}:{local[1]}", peer)
         self._recording = recording
+        if self.proxy:
+            recording.note(f"by way of the proxy {self.proxy}")
         tls = self.tls
         core = self._core = SmtpServer(
             entrance.settings.offer_to(ip),

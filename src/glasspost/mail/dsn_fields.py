@@ -58,7 +58,8 @@ class ReportedRecipient:
     """One recipient of the original message, and what the report has to say about it.
 
     `outcome` is the last attempt's, unchanged, also where the report is about giving up: that is how the reader
-    learns what stood in the way. Times are seconds since the epoch; `last_attempt` 0 where there was none.
+    learns what stood in the way. Times are seconds since the epoch; `last_attempt` 0 where there was none. `meaning`
+    is what the last answer means, as lines for people, in whatever language; empty where nothing more is known.
     """
 
     address: Address
@@ -68,6 +69,7 @@ class ReportedRecipient:
     attempts: int = 1
     last_attempt: float = 0.0
     will_retry_until: float | None = None
+    meaning: tuple[str, ...] = ()
 
 
 def status_of(kind: Kind, reply: Reply) -> str:
@@ -117,7 +119,8 @@ def _recipient_fields(kind: Kind, recipient: ReportedRecipient, queue_id: str, u
     fields.append(f"Status: {status_of(kind, outcome.reply)}")
     if outcome.remote_mta:
         name = remote_name(outcome.remote_mta)
-        fields.append(fold("Remote-MTA", f"dns; {name if utf8 else ascii_only(name)}"))
+        kind_of_name = "x-unix" if name.startswith("/") else "dns"
+        fields.append(fold("Remote-MTA", f"{kind_of_name}; {name if utf8 else ascii_only(name)}"))
     # A Diagnostic-Code is what a server said. Our own finding must not look as if the other side had said it.
     troubled = kind in ("failed", "delayed")
     if troubled and outcome.said_by_remote:

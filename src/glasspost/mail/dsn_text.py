@@ -121,6 +121,7 @@ _REASON_UNKNOWN = {
     "delayed": ("The receiving server asked us to come again later.", ""),
 }
 
+_MEANING = "What that means:"
 _THEY_SAID = "What the other mail server ({server}) said:"
 _THEY_SAID_NAMELESS = "What the other mail server said:"
 _WE_FOUND = "What we found:"
@@ -255,7 +256,8 @@ def _end(kind: Kind, recipient: ReportedRecipient, arrived: float, when: float) 
 
 
 def _evidence_blocks(group: list[ReportedRecipient]) -> Iterator[str]:
-    """What the other side said, each saying once, with the server that said it."""
+    """What the other side said, each saying once, with the server that said it; above it what that means, where more
+    is known than the status code tells."""
     sayings: dict[tuple[bool, str, str], list[ReportedRecipient]] = {}
     for recipient in group:
         outcome = recipient.outcome
@@ -268,6 +270,8 @@ def _evidence_blocks(group: list[ReportedRecipient]) -> Iterator[str]:
         head = _WE_FOUND
         if by_remote:
             head = _THEY_SAID.format(server=server) if server else _THEY_SAID_NAMELESS
+        if whom[0].meaning:
+            yield "\n".join([_MEANING, "", *(f"    {line}" for line in whom[0].meaning)])
         lines = [_wrapped(head), ""]
         if len(sayings) > 1 and len(whom) == 1:
             lines = [_ABOUT.format(address=printable(str(whom[0].address))), *lines]

@@ -100,6 +100,7 @@ def read_reply(lines: list[str]) -> Reply:
 
 # --- greeting, EHLO, leave-taking -------------------------------------------------------------------------------
 GREETING = Reply(220, "", "{hostname} ESMTP glasspost")
+LMTP_GREETING = Reply(220, "", "{hostname} LMTP glasspost")
 HELLO = Reply(250, "", "{hostname} greets {client}")  # EHLO appends its keywords as further lines
 BYE = Reply(221, "2.0.0", "Bye")
 CLOSING = Reply(421, "4.3.2", "{hostname} is closing for maintenance; try again later")
@@ -123,6 +124,7 @@ HELP = Reply(214, "2.0.0", "{text}")
 VERIFY_NOT_SAID = Reply(252, "2.1.5", "Not verified here; send the message and it will be tried")
 VERIFIED = Reply(250, "2.1.5", "<{address}>")
 EXPANDED = Reply(250, "2.1.5", "{members}")
+LHLO_INSTEAD = Reply(500, "5.5.1", "This is LMTP: say LHLO")
 EXPAND_NOT_SAID = Reply(502, "5.5.1", "EXPN is not offered here")
 
 # --- the client broke the protocol ------------------------------------------------------------------------------
@@ -162,6 +164,7 @@ AUTH_UNKNOWN = Reply(504, "5.5.4", "Sign-in mechanism not offered; see EHLO")
 # --- policy: sender, recipient, message -------------------------------------------------------------------------
 DEPOSITED = Reply(250, "2.1.5", "<{address}>: in the mailbox")
 NO_SUCH_USER = Reply(550, "5.1.1", "<{address}>: nobody here has this address")
+NOT_A_MAILBOX_HERE = Reply(550, "5.7.1", "<{address}>: only mail for mailboxes of this server is taken here")
 RELAY_DENIED = Reply(550, "5.7.1", "<{address}>: this server takes no mail for that domain")
 NOT_A_DEVICE = Reply(550, "5.7.1", "Only devices that the configuration names may send here")
 MAILBOX_FULL = Reply(452, "4.2.2", "<{address}>: mailbox full; try again later")

@@ -22,6 +22,7 @@ class Connection(asyncio.Protocol):
     """A connection with a deadline. Subclasses override `opened`, `received`, `lost`, `deadline_passed`."""
 
     __slots__ = (
+        "__weakref__",
         "_alarm",
         "_deadline",
         "_over",
@@ -29,6 +30,7 @@ class Connection(asyncio.Protocol):
         "_reading",
         "loop",
         "peer",
+        "proxy",
         "transport",
         "upgrading",
     )
@@ -36,7 +38,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.transport: asyncio.Transport | None = None
-        self.peer: tuple[str, int] = ("", 0)
+        self.peer: tuple[str, int] = ("", 0)  # set before it begins where a proxy says who calls
+        self.proxy = ""  # the address of that proxy
         self.upgrading = False  # a TLS handshake is under way on this connection
         self._deadline = 0.0
         self._alarm: asyncio.TimerHandle | None = None
@@ -75,6 +78,11 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         return self.transport is not None and not self.transport.is_closing()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether `lost` has been told."""
+        return self._over
 
     def set_deadline(self, seconds: float) -> None:
         """Something must happen within `seconds` from now; each call moves the deadline."""
@@ -162,7 +170,7 @@ class Connection(asyncio.Protocol):
         if self.upgrading:
             return
         name = transport.get_extra_info("peername")
-        if isinstance(name, tuple):
+        if isinstance(name, tuple) and not self.peer[0]:
             self.peer = (name[0], name[1])
         self.opened()
 

@@ -78,7 +78,8 @@ async def dial(
     tls: ssl.SSLContext | None = None,
     server_hostname: str | None = None,
 ) -> tuple[asyncio.Transport, P, str]:
-    """Connect to the first of the host's addresses that answers: (transport, protocol, address).
+    """Connect to the first of the host's addresses that answers: (transport, protocol, address). An address that is an
+    absolute path is a Unix socket, and the only one; it knows no `source` and no `tls`.
 
     Addresses are tried in their order, the families taking turns, each a quarter of a second after the one
     before (happy eyeballs, RFC 8305). `connect_timeout`, in seconds, is for all of them together and for the
@@ -93,6 +94,8 @@ async def dial(
     shaking_hands = False
     try:
         async with asyncio.timeout(connect_timeout):
+            if host.addresses[:1] and host.addresses[0].startswith("/"):
+                return await _call_socket(host.addresses[0], protocol_factory, loop)
             sock = await _connect(host, source, loop)
             shaking_hands = tls is not None
             transport, protocol, address = await _adopt(
@@ -109,6 +112,19 @@ async def dial(
         reason, refused = _fault(error)
         raise DialError(reason, refused) from error
     return transport, protocol, address
+
+
+async def _call_socket(
+    path: str, protocol_factory: Callable[[], P], loop: asyncio.AbstractEventLoop
+) -> tuple[asyncio.Transport, P, str]:
+    """A server on this machine, by its Unix socket."""
+    try:
+        transport, protocol = await loop.create_unix_connection(protocol_factory, path)
+    except OSError as error:
+        words = {errno.ENOENT: "there is no such socket", errno.EACCES: "permission denied"}
+        reason = words.get(error.errno or 0) or _fault(error)[0]
+        raise DialError(reason, refused=True) from error
+    return transport, protocol, path
 
 
 async def _connect(host: Callee, source: str | Sequence[str] | None, loop: asyncio.AbstractEventLoop) -> socket.socket:

@@ -27,9 +27,12 @@ from glasspost.inbound.rules import Rules
 from glasspost.net.old_tls import old_server_context
 from glasspost.node.certificates import SELF_SIGNED, is_self_signed
 from glasspost.node.config import Reading, Steps
+from glasspost.node.permissions import check_folder, open_secrets
+from glasspost.node.privileges import identity
 from glasspost.node.relay_settings import first_line
 from glasspost.node.settings import Config, Listener
 from glasspost.storage.database import open_connection
+from glasspost.storage.folder import Folder
 
 _SQLITE_MARK = b"SQLite format 3\0"
 
@@ -43,6 +46,8 @@ def findings(reading: Reading, clock: Clock, *, ports: bool = True) -> list[Prob
     if ports:
         found += _ports(reading)
     found += _data(reading)
+    found += _user(reading)
+    found += open_secrets(reading)
     found += _certificates(reading, clock)
     found += _smarthosts(reading)
     found += _oauth_clients(reading)
@@ -177,6 +182,21 @@ def _data(reading: Reading) -> Iterator[Problem]:
             yield reading.problem(steps, f"The store does not open: {error}.")
         except OSError as error:
             yield reading.problem(steps, f"{path} cannot be read: {_told(error)}.")
+
+
+def _user(reading: Reading) -> Iterator[Problem]:
+    """There is such a user, and nobody else on this machine may read the mail."""
+    node = reading.config.node
+    try:
+        if node.user:
+            identity(node.user, node.group)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            yield reading.problem(("node", problem.key.removeprefix("node.")), problem.reason)
+    try:
+        check_folder(Folder(node.data))
+    except StoreError as error:
+        yield reading.problem(("node", "data"), f"{error}.")
 
 
 def _is_store(path: Path) -> bool:

@@ -74,6 +74,10 @@ class Gatehouse:
         if self._greylist is not None:
             await self._greylist.close()
 
+    def adopt(self, config: Config) -> None:
+        """After a reload: what gates are made of from now on. What is counted and remembered stays."""
+        self._config = config
+
     def gates(self, listener: Listener) -> Gates:
         """The gates of one listener, in the order in which they are asked."""
         return Gates(tuple(self._gates(listener)))
@@ -139,7 +143,7 @@ class Gatehouse:
         """Whether a client that is of no known network can reach a listener: only this machine reaches its loopback
         addresses."""
         address = ipaddress.ip_address(listener.address)
-        if not address.is_loopback:
+        if not address.is_loopback or listener.proxy_networks:  # a proxy brings clients from anywhere
             return True
         reach = ipaddress.ip_network("127.0.0.0/8" if address.version == 4 else "::1/128")
         return not any(

@@ -7,36 +7,46 @@ Does not live here: what any room does, or how its settings come about (wiring.p
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import secrets
+import socket
 import ssl
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
 
 import structlog
 
 from glasspost.clock import Clock, SystemClock
-from glasspost.errors import Busy, StoreBroken, StoreFull
+from glasspost.errors import StoreBroken, StoreFull
+from glasspost.inbound.bridge import Bridge
 from glasspost.inbound.entrance import Entrance
 from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.inbound.session import SmtpSession
 from glasspost.inbound.visit import Visit
 from glasspost.net.addresses import OwnAddresses
-from glasspost.net.connection import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Connection
+from glasspost.net.connection import Connection
 from glasspost.net.dialer import dial
 from glasspost.net.dns import Resolver
+from glasspost.net.listening import HandedIn, Inheritance, place_name
 from glasspost.net.tls import ClientContexts
 from glasspost.net.tokens import TokenDesk
-from glasspost.node import device_wiring, wiring
+from glasspost.node import device_wiring, reload, wiring
 from glasspost.node.certificates import Certificates
+from glasspost.node.control import Answer, Control
+from glasspost.node.doors import Door, bind, open_server, shown_tls
 from glasspost.node.gatehouse import Gatehouse
+from glasspost.node.permissions import check_folder
+from glasspost.node.privileges import Privileges
 from glasspost.node.settings import Config, Listener
 from glasspost.outbound.local import LocalCourier
 from glasspost.outbound.remote import RemoteCourier
 from glasspost.outbound.reports import Reports
 from glasspost.outbound.routes import Router
 from glasspost.outbound.scheduler import Scheduler
+from glasspost.protocol.pop3_events import Pop3Settings
 from glasspost.retrieval.pop3 import Pop3Session
 from glasspost.retrieval.turned_away import TurnedAway
 from glasspost.storage.accounts import Directory
@@ -50,32 +60,31 @@ from glasspost.storage.spool import Spool
 from glasspost.storage.transcripts import Recording, Transcripts
 
 LAST_WORD = 0.5  # seconds for QUIT to a next hop when the time for everything else is over
+NO_HURRY = 5.0  # seconds that conversations have before a node that is replaced asks them to leave
 
 log = structlog.get_logger("node")
-
-
-@dataclass(slots=True)
-class Door:
-    """An open listener."""
-
-    role: str
-    address: str
-    port: int
-    server: asyncio.Server
-    tls: str = "none"
 
 
 class Node:
     """One glasspost process. `start` raises a GlasspostError where the house cannot open; `stop` is graceful."""
 
-    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+    def __init__(self, config: Config, clock: Clock | None = None, *, inheritance: Inheritance | None = None) -> None:
+        """`inheritance`: sockets that were handed in; listeners take theirs from it before they open any."""
         self.config = config
+        self._inheritance = inheritance or Inheritance()
+        self.control = Control()
         self.clock = clock or SystemClock()
         self.folder = Folder(config.node.data)
         self.doors: list[Door] = []
+        self.life = secrets.token_hex(8)  # tells this start of the node from the next
         self.broken: asyncio.Event = asyncio.Event()  # set when the store can no longer be trusted
+        self._shown: list[ssl.SSLContext | None] = []  # the TLS context of each door
+        self._bound: list[socket.socket] = []  # one for each door; they stay open when its server is closed
+        self.entrances: list[tuple[Listener, Entrance]] = []
+        self.pop3_settings: dict[int, Pop3Settings] = {}  # by the listener's place in the configuration
+        self.gatehouse: Gatehouse | None = None
         self._own = OwnAddresses()
-        self._gatehouse: Gatehouse | None = None
+        self._arriving: weakref.WeakSet[Connection] = weakref.WeakSet()  # in their first TLS handshake
         self._smtp_sessions: set[Visit] = set()
         self._pop3_sessions: weakref.WeakSet[Pop3Session] = weakref.WeakSet()
 
@@ -83,17 +92,34 @@ class Node:
         """Open the store, take back what a predecessor left, open the doors, begin to deliver."""
         raise_descriptor_limit()
         loop = asyncio.get_running_loop()
-        self.folder.make()
-        self.folder.lock()
+        rights = Privileges.of(self.config.node.user, self.config.node.group)
+        rights.make_folder(self.folder.path)
+        with rights.as_user():
+            self.folder.make()
+            check_folder(self.folder)
+            self.folder.lock()
         try:
+            self._bound = bind(self.config, self._inheritance)
+            self._resolver = self._new_resolver(self.config)
+            router = self.new_router(self.config)  # reads password files
+            with rights.as_user() if self.config.tls.certificate is None else nullcontext():
+                # Where none is configured it is made in the data folder, which is the user's.
+                self.certificates = Certificates(self.config, self.folder.path)
+                self._shown = shown_tls(self.config, self.folder.path, self.certificates.context)
+            bridges = [device_wiring.bridge(self.config, listener) for listener in self.config.listener]
+            rights.give_up()
+            if os.geteuid() == 0:
+                log.warning(
+                    "running as root: name a user in node.user, which the node becomes when its ports are bound"
+                )
             self._open_store(loop)
-            self.certificates = Certificates(self.config, self.folder.path)
-            self._open_rooms()
-            assert self._gatehouse is not None
-            self._gatehouse.start(loop)
-            await self._open_doors(loop, self.certificates.context)
+            self._open_rooms(loop, router)
+            await self._open_doors(loop, bridges)
+            await self.control.open(self.folder.path)
             self.folder.announce((door.role, door.address, door.port, door.tls) for door in self.doors)
         except BaseException:
+            await self.control.close()
+            self._close_doors(for_good=True)
             await self._close_store()
             self.folder.unlock()
             raise
@@ -101,15 +127,19 @@ class Node:
         self.certificates.watch(loop)
         log.info("started", data=str(self.folder.path), doors=[f"{d.role} {d.address}:{d.port}" for d in self.doors])
 
-    async def stop(self) -> None:
+    async def stop(self, *, keep_sockets: bool = False) -> None:
         """Close the doors, let conversations end within `node.drain`, put work back, close the store.
 
-        One deadline for all: whoever brings mail and whoever takes it have the same seconds.
+        One deadline for all: whoever brings mail and whoever takes it have the same seconds. With `keep_sockets` the
+        listening sockets stay open (`sockets`), for the process that comes next: until it is there, the kernel keeps
+        whoever comes. Nobody is then asked to leave at once: most are gone by themselves in a moment.
         """
         end = asyncio.get_running_loop().time() + self.config.node.drain
+        await self.control.close()
         self.certificates.close()
-        for door in self.doors:
-            door.server.close()
+        self._close_doors(for_good=not keep_sockets)
+        if keep_sockets:
+            await self._wait_until_nobody_is_here(min(end, asyncio.get_running_loop().time() + NO_HURRY))
         for session in list(self._smtp_sessions):
             session.stop()
         for reader in list(self._pop3_sessions):
@@ -118,6 +148,21 @@ class Node:
         await self._close_store()
         self.folder.unlock()
         log.info("stopped")
+
+    def sockets(self) -> list[HandedIn]:
+        """The listening sockets that `stop` has kept, with the names under which a successor looks for them."""
+        named = zip(self.config.listener, self._bound, strict=True)
+        return [HandedIn(place_name(one.role, one.address, one.port), listening) for one, listening in named]
+
+    def take(self, new: Config) -> Answer:
+        """What a reload does: take what can change live, and say what was taken and what waits for a restart. Raises
+        ConfigurationError where the new configuration cannot be used; nothing has changed then."""
+        changes = reload.compare(self.config, new)
+        reload.put_in(self, changes.config)
+        self.certificates.look()
+        self.config = changes.config
+        log.info("reloaded", taken=list(changes.live), waiting_for_a_restart=list(changes.waiting))
+        return {"taken": list(changes.live), "waiting": list(changes.waiting)}
 
     # --- starting ---------------------------------------------------------------------------------------------
 
@@ -154,109 +199,120 @@ class Node:
         if given:
             log.info("the spool has shrunk", megabytes=round(given / 1e6))
 
-    def _open_rooms(self) -> None:
+    def _open_rooms(self, loop: asyncio.AbstractEventLoop, router: Router) -> None:
         """Policy on the way in, scheduler and couriers on the way out."""
         config = self.config
         self.policy = Policy(wiring.policy_settings(config), self.directory, self.mailboxes)
         tokens = TokenDesk(wiring.token_settings(config), self.clock) if config.oauth.offered else None
         self.desk = Desk(self.directory, self.guesses, tokens)
-        self._limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
+        self.gatehouse = Gatehouse(config, self.folder, self.directory, self._resolver, self.clock)
+        self.gatehouse.start(loop)
+        self.limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
         self._burden = Burden(config.smtp.max_memory)
-        servers = [(server.address, server.port) for server in config.dns.servers]
-        self._resolver = Resolver(servers or None, config.dns.timeout, clock=self.clock)
-        gatehouse = self._gatehouse = Gatehouse(config, self.folder, self.directory, self._resolver, self.clock)
-        router = Router(wiring.routing_settings(config), self._resolver, self._is_self)
-        self._remote = RemoteCourier(
+        self.remote = RemoteCourier(
             wiring.remote_settings(config),
             dial=dial,
             open_recording=lambda local, peer: self.transcripts.open("smtp-out", local, peer),
-            contexts=self._client_contexts(),
+            contexts=self.new_contexts(config),
             clock=self.clock,
             bearers=wiring.bearers(config, self.clock),
         )
-        separator, quota = config.mailboxes.detail_separator, config.mailboxes.default_quota
         self.scheduler = Scheduler(
             wiring.scheduler_settings(config),
             spool=self.spool,
             mailboxes=self.mailboxes,
             directory=self.directory,
             router=router,
-            remote=self._remote,
-            local=LocalCourier(self.directory, self.mailboxes, separator, quota),
+            remote=self.remote,
+            local=self.new_local_courier(config),
             schedule=wiring.schedule(config),
-            reports=Reports(wiring.report_settings(config), self.spool, self.directory, self.clock),
+            reports=self.new_reports(config),
             clock=self.clock,
-            tell=gatehouse.filters.ear(self.transcripts.tell),
-            tell_relayed=gatehouse.filters.listens_to_fates,
+            tell=self.gatehouse.filters.ear(self.transcripts.tell),
+            tell_relayed=self.gatehouse.filters.listens_to_fates,
         )
 
-    def _client_contexts(self) -> ClientContexts:
-        """Those of all CA files that are named are made now: what cannot be used is known at the start."""
+    def _new_resolver(self, config: Config) -> Resolver:
+        servers = [(server.address, server.port) for server in config.dns.servers]
+        return Resolver(servers or None, config.dns.timeout, clock=self.clock)
+
+    def new_router(self, config: Config) -> Router:
+        resolver = self._resolver if config.dns == self.config.dns else self._new_resolver(config)
+        return Router(wiring.routing_settings(config), resolver, self._is_self)
+
+    def new_local_courier(self, config: Config) -> LocalCourier:
+        separator, quota = config.mailboxes.detail_separator, config.mailboxes.default_quota
+        return LocalCourier(self.directory, self.mailboxes, separator, quota)
+
+    def new_reports(self, config: Config) -> Reports:
+        return Reports(wiring.report_settings(config), self.spool, self.directory, self.clock, wiring.explainer(config))
+
+    def new_contexts(self, config: Config) -> ClientContexts:
+        """Those of all CA files that are named are made now: what cannot be used is known at once."""
         contexts = ClientContexts()
-        for smarthost in self.config.smarthost:
+        for smarthost in config.smarthost:
             contexts.verifying(smarthost.ca_file)
-        for destination in self.config.destination:
+        for destination in config.destination:
             contexts.verifying(destination.ca_file, any_name=bool(destination.names))
         return contexts
 
-    async def _open_doors(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None) -> None:
-        for listener in self.config.listener:
-            shown = context
-            if listener.role == "device":
-                shown = device_wiring.tls_context(self.config, self.folder.path, context)
+    async def _open_doors(self, loop: asyncio.AbstractEventLoop, bridges: list[Bridge | None]) -> None:
+        doors = zip(self.config.listener, self._bound, self._shown, bridges, strict=True)
+        for number, (listener, listening, shown, bridge) in enumerate(doors):
+            starttls = shown if listener.tls == "starttls" else None
             if listener.role == "pop3":
-                factory = self._pop3_factory(loop, listener, context if listener.tls == "starttls" else None)
+                factory = self._pop3_factory(loop, number, starttls)
             else:
-                factory = self._smtp_factory(loop, listener, shown if listener.tls == "starttls" else None)
-            implicit = shown if listener.tls == "implicit" else None
-            try:
-                server = await loop.create_server(
-                    factory,
-                    listener.address,
-                    listener.port,
-                    backlog=listener.backlog,
-                    ssl=implicit,
-                    ssl_handshake_timeout=HANDSHAKE_SECONDS if implicit else None,
-                    ssl_shutdown_timeout=SHUTDOWN_SECONDS if implicit else None,
-                )
-            except OSError as error:
-                await self._close_doors()
-                place = f"{listener.address} port {listener.port}"
-                raise Busy(f"{place} cannot be opened for {listener.role}: {error.strerror or error}") from None
-            port = server.sockets[0].getsockname()[1]
-            self._own.add(listener.address, port)
-            self.doors.append(Door(listener.role, listener.address, port, server, listener.tls))
+                factory = self._smtp_factory(loop, listener, starttls, bridge)
+            server = await open_server(listener, listening, factory, shown)
+            address, port = listening.getsockname()[:2]
+            self._own.add(address, port)
+            self.doors.append(Door(listener.role, address, port, server, listener.tls))
 
     def _smtp_factory(
-        self, loop: asyncio.AbstractEventLoop, listener: Listener, context: ssl.SSLContext | None
-    ) -> Callable[[], asyncio.Protocol]:
-        assert self._gatehouse is not None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listener: Listener,
+        context: ssl.SSLContext | None,
+        bridge: Bridge | None,
+    ) -> Callable[[], Connection]:
+        assert self.gatehouse is not None
         entrance = Entrance(
             settings=wiring.inbound_settings(self.config, listener),
             policy=self.policy,
             desk=self.desk,
             spool=self.spool,
             transcripts=self.transcripts,
-            limits=self._limits,
+            limits=self.limits,
             clock=self.clock,
             accepted=self.scheduler.accepted,
             may_claim=self.scheduler.may_claim,
             tls_context=context,
             sessions=self._smtp_sessions,
-            bridge=device_wiring.bridge(self.config, listener),
+            bridge=bridge,
             burden=self._burden,
-            gates=self._gatehouse.gates(listener),
+            gates=self.gatehouse.gates(listener),
         )
-        return lambda: SmtpSession(loop, entrance)
+        self.entrances.append((listener, entrance))
+        if listener.tls != "implicit":
+            return lambda: SmtpSession(loop, entrance)
+
+        def visit() -> Connection:
+            session = SmtpSession(loop, entrance)
+            self._arriving.add(session)
+            return session
+
+        return visit
 
     def _pop3_factory(
-        self, loop: asyncio.AbstractEventLoop, listener: Listener, context: ssl.SSLContext | None
-    ) -> Callable[[], asyncio.Protocol]:
-        settings = wiring.pop3_settings(self.config, listener)
+        self, loop: asyncio.AbstractEventLoop, number: int, context: ssl.SSLContext | None
+    ) -> Callable[[], Connection]:
+        self.pop3_settings[number] = wiring.pop3_settings(self.config, self.config.listener[number])
 
         def visit() -> Connection:
             if sum(reader.is_open for reader in self._pop3_sessions) >= self.config.pop3.max_connections:
                 return TurnedAway(loop, self._record_pop3)
+            settings = self.pop3_settings[number]
             session = Pop3Session(loop, settings, self.desk, self.mailboxes, self._record_pop3, context)
             self._pop3_sessions.add(session)
             return session
@@ -275,26 +331,38 @@ class Node:
         """No new attempts; those under way have until `end`, and so have the goodbyes, which get a moment at least."""
         loop = asyncio.get_running_loop()
         await self.scheduler.stop(end - loop.time())
-        await self._remote.close(max(LAST_WORD, end - loop.time()))
+        await self.remote.close(max(LAST_WORD, end - loop.time()))
 
     async def _wait_for_sessions(self, end: float) -> None:
         """Until all have left; those that have not at the end are cut."""
-        while self._visitors() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110  (they leave on their own)
-            await asyncio.sleep(0.02)
+        await self._wait_until_nobody_is_here(end)
         for session in self._visitors():
             session.abort()
         await asyncio.sleep(0)
 
+    async def _wait_until_nobody_is_here(self, end: float) -> None:
+        loop = asyncio.get_running_loop()
+        while (self._visitors() or self._in_handshake()) and loop.time() < end:  # noqa: ASYNC110  (they leave)
+            await asyncio.sleep(0.02)
+
+    def _in_handshake(self) -> bool:
+        """Whether somebody is accepted whose first TLS handshake is not over."""
+        return any(session.transport is None and not session.is_over for session in self._arriving)
+
     def _visitors(self) -> list[Connection]:
         return [*self._smtp_sessions, *(session for session in self._pop3_sessions if session.is_open)]
 
-    async def _close_doors(self) -> None:
+    def _close_doors(self, *, for_good: bool) -> None:
+        """Accept nobody any more. Not `for_good`: the sockets themselves stay, and whoever comes waits there."""
         for door in self.doors:
             door.server.close()
+        if for_good:
+            for listening in self._bound:
+                listening.close()
 
     async def _close_store(self) -> None:
         """Whatever part of it is open."""
-        for name in ("_resolver", "_gatehouse", "transcripts", "database"):
+        for name in ("_resolver", "gatehouse", "transcripts", "database"):
             room = getattr(self, name, None)
             if room is not None:
                 await room.close()

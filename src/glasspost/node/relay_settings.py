@@ -22,7 +22,7 @@ from glasspost.node.values import (
     Duration,
     File,
     Flag,
-    Host,
+    OptionalHost,
     OptionalIp,
     Port,
     Positive,
@@ -130,12 +130,16 @@ class Relay(Section):
 
 
 def _smarthost_port(before: dict[str, Any]) -> int:
-    """25, or 465 with implicit_tls"""
+    """25, or 465 with implicit_tls, or 24 with protocol = "lmtp\""""
+    if before.get("protocol") == "lmtp":
+        return 24
     return 465 if before.get("implicit_tls") else 25
 
 
 def _smarthost_tls(before: dict[str, Any]) -> ClientTls:
-    """ "may", or "verify" with username or implicit_tls"""
+    """ "may", or "verify" with username or implicit_tls, or "none" with socket"""
+    if before.get("socket") is not None:
+        return "none"
     return "verify" if before.get("username") or before.get("implicit_tls") else "may"
 
 
@@ -149,7 +153,17 @@ class Smarthost(Section):
         description='The destinations it is for: "example.org", ".example.org" for every name below it, "*" '
         "for all that are not local.",
     )
-    host: Host = Field(description="Its name or IP address. No MX lookup is made for it.")
+    host: OptionalHost = Field(
+        default="", description="Its name or IP address. No MX lookup is made for it. Empty: there is a socket."
+    )
+    protocol: Literal["smtp", "lmtp"] = Field(
+        default="smtp",
+        description='What it speaks: "smtp", or "lmtp" (RFC 2033) where it keeps mailboxes, as Dovecot does, and '
+        "answers for each recipient.",
+    )
+    socket: File = Field(
+        default=None, description="Its Unix socket, in place of host and port: a server on this machine."
+    )
     username: Text = Field(default="", description="The name to sign in with (RFC 4954). Empty: no sign-in.")
     password: Secret = Field(default=SecretStr(""), description="The password that goes with username.")
     password_file: File = Field(
@@ -180,6 +194,14 @@ class Smarthost(Section):
             yield "oauth", "Is one way too many: there is a password already."
         if self.username and not has_password and not self.oauth:
             yield "username", "Has no password: give password or password_file, or oauth."
+        if not self.host and self.socket is None:
+            yield "host", "Must be given, or socket."
+        if self.host and self.socket is not None:
+            yield "socket", "Is given beside host: name one of them."
+        if self.protocol == "lmtp" and self.port == 25:
+            yield "port", "LMTP is never spoken on port 25 (RFC 2033 §5)."
+        if self.socket is not None and self.tls != "none":
+            yield "tls", "A socket on this machine needs none."
         if has_password and not self.username:
             yield "password" if self.password_file is None else "password_file", "Has no username."
         if self.password.get_secret_value() and self.password_file is not None:

@@ -22,13 +22,11 @@ from glasspost.node.device_settings import Bridge, Device, quarrels
 from glasspost.node.filter_settings import Hooks, Milter, Rspamd
 from glasspost.node.filter_settings import contradictions as filter_contradictions
 from glasspost.node.oauth_client_settings import OauthClient, oauth_contradictions
+from glasspost.node.record_settings import Explain, Reports, Transcripts
 from glasspost.node.relay_settings import Dns, Relay, Smarthost
 from glasspost.node.sign_in_settings import Oauth, SignIn
 from glasspost.node.tls_settings import Certificate, Destination
 from glasspost.node.values import (
-    DAY,
-    GB,
-    KB,
     MB,
     MINUTE,
     Count,
@@ -87,6 +85,12 @@ class Node(Section):
         description="The folder of everything that must last: the store, large bodies on their way in, the "
         "self-signed certificate. `--data` on the command line goes before it.",
     )
+    user: Text = Field(
+        default="",
+        description="The user a node becomes that is started as root, once its ports are bound and its certificates "
+        "and password files are read. Empty: it stays who it is.",
+    )
+    group: Text = Field(default="", description="The group it becomes with it. Empty: the user's own.")
     drain: Duration = Field(
         default=30.0,
         description="How long a stopping node lets conversations under way come to their end, before it cuts "
@@ -96,15 +100,20 @@ class Node(Section):
         default="info", description="The least important lines that still go to the log."
     )
 
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.group and not self.user:
+            yield "group", "Has no user: name it in node.user."
+
 
 class Listener(Section):
     """A port to listen on; write one [[listener]] for each. Without any: mx on 2525, submission on 2587 and pop3
     on 2110, all on 127.0.0.1 with STARTTLS. With at least one, only those that are written."""
 
-    role: Literal["mx", "submission", "pop3", "device"] = Field(
+    role: Literal["mx", "submission", "lmtp", "pop3", "device"] = Field(
         description='Who comes here: "mx" takes mail from other servers for local domains, "submission" '
-        'takes mail from signed-in users for anywhere (RFC 6409), "pop3" lets owners fetch their mail (RFC '
-        '1939), "device" takes mail from devices that cannot do today\'s rules ([bridge], [[device]]).'
+        'takes mail from signed-in users for anywhere (RFC 6409), "lmtp" takes mail for mailboxes of this server from '
+        'a server in front of it (RFC 2033), "pop3" lets owners fetch their mail (RFC 1939), "device" takes mail from '
+        "devices that cannot do today's rules ([bridge], [[device]])."
     )
     address: Ip = Field(
         default="127.0.0.1",
@@ -115,6 +124,16 @@ class Listener(Section):
         default="starttls",
         description='How TLS begins: "starttls" starts in the clear and offers to change over (RFC 3207; STLS for '
         'pop3, RFC 2595), "implicit" speaks TLS from the first octet (RFC 8314), "none" offers no TLS.',
+    )
+    socket: Text = Field(
+        default="",
+        description="The name of a socket that systemd hands in (FileDescriptorName): it is listened on instead of one "
+        "at address and port. Where none of this name is handed in, address and port hold.",
+    )
+    proxy_networks: tuple[Network, ...] = Field(
+        default=(),
+        description="Networks whose hosts are proxies: each connection from them must begin with a PROXY header "
+        "(version 1 or 2), which says who is calling; one without is dropped. Others connect as ever.",
     )
     backlog: Positive = Field(default=1024, description="How many connections the kernel may hold until we take them.")
     cram_md5: Flag = Field(
@@ -266,29 +285,6 @@ class Pop3(Section):
     )
 
 
-class Transcripts(Section):
-    """The record of every conversation, passwords masked."""
-
-    enabled: Flag = Field(default=True, description="Record conversations.")
-    keep: Duration = Field(default=30 * DAY, description="How long a conversation is kept; 0 is for ever.")
-    max_size: Size = Field(default=1 * GB, description="All of them together; the oldest go first. 0 is no limit.")
-    addresses: Literal["keep", "mask"] = Field(
-        default="keep",
-        description='Mail addresses on record: "keep" them, or "mask" what stands before the @ with a pseudonym. Who '
-        "has the key in the data folder can still ask `why` by address (docs/talks.md).",
-    )
-    subjects: Literal["keep", "mask"] = Field(
-        default="keep",
-        description='Subjects of messages on record: "keep" them, or "mask" them: they are then not stored, and `why` '
-        "does not find a message by its subject.",
-    )
-    readers: Text = Field(
-        default="",
-        description="The Unix group that may read the record, and nothing else of the data folder. Empty: only the "
-        "node's own user.",
-    )
-
-
 class Mailboxes(Section):
     """The mailboxes of local accounts."""
 
@@ -299,30 +295,6 @@ class Mailboxes(Section):
     detail_separator: Annotated[Text, Field(max_length=1)] = Field(
         default="+",
         description='What ends the user in "user+detail": mail for it goes to user (RFC 5233). Empty: nothing does.',
-    )
-
-
-class Reports(Section):
-    """Bounces and delay notices (RFC 3464)."""
-
-    full_original_limit: Size = Field(
-        default=100 * KB,
-        description="The largest original that comes back whole; of a larger one, only its header (RFC 3461 §4.3).",
-    )
-
-
-class Explain(Section):
-    """What other servers' replies mean, in words: `glasspost explain`."""
-
-    folder: File = Field(
-        default=None,
-        description="A folder of .toml files with entries of your own, which go before those that glasspost brings "
-        "along; docs/explain.md says how they are written.",
-    )
-    language: Literal["auto", "en", "zh"] = Field(
-        default="auto",
-        description='The language of explanations: "en" is English, "zh" Chinese, "auto" what LANG says on the '
-        "command line.",
     )
 
 

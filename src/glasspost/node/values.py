@@ -168,6 +168,11 @@ def read_host(value: object) -> str:
         raise ValueError(f"{_quoted(value)} is neither a host name nor an IP address.") from None
 
 
+def read_optional_host(value: object) -> str:
+    """A domain name or an IP address, or nothing."""
+    return "" if value == "" else read_host(value)
+
+
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -251,6 +256,7 @@ Port = Annotated[int, Field(strict=True, ge=0, le=65535), Kind("port number", _a
 Name = Annotated[str, BeforeValidator(read_name), Kind("domain name")]
 DomainPattern = Annotated[str, BeforeValidator(read_domain_pattern), Kind('domain name, ".domain" or "*"')]
 Host = Annotated[str, BeforeValidator(read_host), Kind("host name or IP address")]
+OptionalHost = Annotated[str, BeforeValidator(read_optional_host), Kind("host name or IP address, or empty")]
 Ip = Annotated[str, BeforeValidator(read_ip), Kind("IP address")]
 Network = Annotated[IpNetwork, BeforeValidator(read_network), Kind("network")]
 Resolver = Annotated[NameServer, BeforeValidator(read_name_server), Kind("DNS server")]

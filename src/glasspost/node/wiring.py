@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 
 from glasspost.clock import Clock
+from glasspost.explain.explainer import Explainer
 from glasspost.inbound.entrance import InboundSettings
 from glasspost.inbound.policy import PolicySettings
 from glasspost.net.token_endpoint import must_be_possible
@@ -46,7 +47,7 @@ def policy_settings(config: Config) -> PolicySettings:
 
 
 def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
-    """What a listener of role mx, submission or device is like. Only submission signs people in."""
+    """What a listener of role mx, submission, lmtp or device is like. Only submission signs people in."""
     smtp = config.smtp
     submission = listener.role == "submission"
     cleartext = config.submission.cleartext_auth
@@ -63,6 +64,7 @@ def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
         mechanisms=mechanisms(config, listener) if submission else (),
         cleartext_auth=submission and cleartext == "always",
         complaint=token_complaint(config),
+        lmtp=listener.role == "lmtp",
     )
     settings = InboundSettings(
         role=listener.role,
@@ -132,7 +134,16 @@ def pop3_settings(config: Config, listener: Listener) -> Pop3Settings:
 def routing_settings(config: Config) -> RoutingSettings:
     smarthosts = {
         one.domain: Smarthost(
-            one.host, one.port, one.tls, one.implicit_tls, one.username, one.secret(), one.ca_file, one.oauth
+            one.host,
+            one.port,
+            one.tls,
+            one.implicit_tls,
+            one.username,
+            one.secret(),
+            one.ca_file,
+            one.protocol,
+            "" if one.socket is None else str(one.socket.absolute()),
+            oauth=one.oauth,
         )
         for one in config.smarthost
     }
@@ -199,5 +210,14 @@ def pseudonyms(config: Config, folder: Folder) -> Pseudonyms | None:
     return Pseudonyms(read_or_make_key(folder.transcripts_key))
 
 
+def explainer(config: Config) -> Explainer:
+    """With the operator's own entries. Raises ConfigurationError where one is wrong."""
+    return Explainer([config.explain.folder] if config.explain.folder else [])
+
+
 def report_settings(config: Config) -> ReportSettings:
-    return ReportSettings(config.node.hostname, config.reports.full_original_limit, config.mailboxes.detail_separator)
+    reports = config.reports
+    languages = ("en", "zh") if reports.language == "both" else (reports.language,)
+    return ReportSettings(
+        config.node.hostname, reports.full_original_limit, config.mailboxes.detail_separator, languages
+    )

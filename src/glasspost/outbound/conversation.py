@@ -216,6 +216,8 @@ class Conversation(Connection):
 
     def opened(self) -> None:
         assert self.transport is not None
+        if not self.peer[0]:  # a Unix socket, which has no address of its own
+            self.peer = (self.host.addresses[0], 0)
         self.server = name_server(self.host, self.peer[0])
         local = self.transport.get_extra_info("sockname")
         ours = f"[{local[0]}]:{local[1]}" if isinstance(local, tuple) else ""
@@ -352,7 +354,9 @@ class Conversation(Connection):
 
 
 def name_server(host: Callee, address: str) -> str:
-    """A server as outcomes and reports name it: `mx1.example.org [192.0.2.1]:25`."""
+    """A server as outcomes and reports name it: `mx1.example.org [192.0.2.1]:25`, or the path of its socket."""
+    if address.startswith("/"):
+        return address
     name = host.name.strip("[]")
     return f"[{address}]:{host.port}" if name == address else f"{name} [{address}]:{host.port}"
 

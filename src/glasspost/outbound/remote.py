@@ -14,7 +14,7 @@ import asyncio
 import math
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from glasspost.clock import Clock
@@ -67,6 +67,13 @@ class RemoteSettings:
     source: tuple[str, ...] = ()
     host_rest: float = 60.0
 
+    def conversation_for(self, route: Route) -> ConversationSettings:
+        """How to speak on this route: LMTP differs from SMTP in its greeting and at the end of a message."""
+        conversation = self.conversation
+        if route.protocol != "lmtp":
+            return conversation
+        return replace(conversation, client=replace(conversation.client, lmtp=True))
+
 
 class RemoteCourier:
     """Brings mail to other servers. One for the process; `close` it in the end.
@@ -93,6 +100,12 @@ class RemoteCourier:
         self._bearers = bearers or {}
         self._connections = Connections(settings.reuse)
         self._resting: dict[tuple[str, int], float] = {}  # hosts that could not be reached, and until when they rest
+
+    def adopt(self, settings: RemoteSettings, contexts: ClientContexts) -> None:
+        """Other settings and authorities, for connections that are made from now on."""
+        self._settings = settings
+        self._contexts = contexts
+        self._connections.settings = settings.reuse
 
     def connections_open(self, key: str) -> int:
         """How many connections stand for a route's key, busy and idle."""
@@ -224,7 +237,7 @@ class RemoteCourier:
             _, conversation, _ = await self._dial(
                 host,
                 protocol_factory=lambda: Conversation(
-                    loop, settings.conversation, host, open_recording, self._connections.forget
+                    loop, settings.conversation_for(route), host, open_recording, self._connections.forget
                 ),
                 connect_timeout=settings.conversation.timeouts.connect,
                 source=settings.source or None,
@@ -248,7 +261,7 @@ class RemoteCourier:
     def _unreachable(self, host: Host, error: DialError, errand: Errand) -> Setback:
         """Nobody to talk to. That, too, is put on record: it is what the sender will ask about."""
         self._resting[host.name, host.port] = self._clock.now() + self._settings.host_rest
-        server = f"{host.name}:{host.port}"
+        server = host.name if host.name.startswith("/") else f"{host.name}:{host.port}"
         if error.tls:
             reply = replies.TLS_FAILED.saying(server=server, fault=error.reason.removeprefix("TLS: "))
         else:

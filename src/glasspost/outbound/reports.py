@@ -1,7 +1,8 @@
 """The reports an attempt calls for: who is told what, and how the report itself goes out.
 
 Lives here: RFC 3461 §5's rules of when to report, and turning a report into mail from the null reverse-path.
-Does not live here: how a report reads (mail/dsn.py), when an attempt is made (scheduler.py).
+Does not live here: how a report reads (mail/dsn.py), what an answer means (explain/), when an attempt is made
+(scheduler.py).
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from glasspost.clock import Clock
+from glasspost.explain.explainer import Explainer
+from glasspost.explain.explanation import Explanation
+from glasspost.explain.typography import wrapped
 from glasspost.ids import write_id
 from glasspost.mail.dsn import compose_report
 from glasspost.mail.dsn_fields import Kind, ReportedRecipient
@@ -20,16 +24,19 @@ from glasspost.storage.resolution import Local, NotLocal
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Intake, Message, Queued
 
+MEANING_WIDTH = 70  # columns
 HEAD_LIMIT = 64 * 1024  # octets of the original's header that a report repeats
 
 
 @dataclass(frozen=True, slots=True)
 class ReportSettings:
-    """`full_limit`: the largest original, in octets, that comes back whole."""
+    """`full_limit`: the largest original, in octets, that comes back whole. `languages`: in which the other server's
+    answer is explained."""
 
     hostname: str
     full_limit: int = 100_000
     detail_separator: str = "+"
+    languages: tuple[str, ...] = ("en",)
 
 
 @dataclass(slots=True)
@@ -63,8 +70,17 @@ def report_wanted(queued: Queued, outcome: Outcome) -> Kind | None:
 class Reports:
     """Makes reports ready for the spool."""
 
-    def __init__(self, settings: ReportSettings, spool: Spool, directory: Directory, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: ReportSettings,
+        spool: Spool,
+        directory: Directory,
+        clock: Clock,
+        explainer: Explainer | None = None,
+    ) -> None:
+        """`explainer`: who explains other servers' answers; none: by what glasspost brings along."""
         self._settings = settings
+        self._explainer = explainer or Explainer()
         self._spool = spool
         self._directory = directory
         self._clock = clock
@@ -114,7 +130,7 @@ class Reports:
                 envid=message.envid,
                 arrived=message.arrived,
                 queue_id=message.queue_id,
-                recipients=[_reported(result) for result in results],
+                recipients=[_reported(result, self._meaning(kind, result.outcome)) for result in results],
                 original_head=split_header(original[:HEAD_LIMIT])[0],
                 original=original if whole else None,
                 smtputf8=utf8,
@@ -137,8 +153,29 @@ class Reports:
         intake.claim = bool(intake.recipients)
         return intake
 
+    def _meaning(self, kind: Kind, outcome: Outcome) -> tuple[str, ...]:
+        """What the last answer means, as lines. In English only where its very wording is known: what its codes mean
+        the report says anyhow. Nothing where it is in doubt what became of the message."""
+        if kind not in ("failed", "delayed") or outcome.doubtful:
+            return ()
+        reply = outcome.reply
+        asked = " ".join(part for part in (str(reply.code), reply.enhanced, reply.text) if part)
+        lines: list[str] = []
+        for lang in self._settings.languages:
+            told = self._explainer.explain(asked, lang)
+            if told.by in ("wording", "failure") or (lang != "en" and told.by != "nothing"):
+                lines += [""] if lines else []
+                lines += wrapped(_words(kind, told), MEANING_WIDTH)
+        return tuple(lines)
 
-def _reported(result: Result) -> ReportedRecipient:
+
+def _words(kind: Kind, told: Explanation) -> str:
+    """An explanation for a report. While a message is only delayed nobody need do anything."""
+    gap = "" if told.lang == "zh" else " "
+    return gap.join(part for part in (told.what, told.next if kind == "failed" else "") if part)
+
+
+def _reported(result: Result, meaning: tuple[str, ...]) -> ReportedRecipient:
     queued = result.queued
     return ReportedRecipient(
         queued.address,
@@ -148,4 +185,5 @@ def _reported(result: Result) -> ReportedRecipient:
         attempts=queued.attempts + (1 if result.attempted else 0),
         last_attempt=result.attempted,
         will_retry_until=result.retry_until,
+        meaning=meaning,
     )

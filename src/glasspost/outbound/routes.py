@@ -30,7 +30,8 @@ from glasspost.net.dns import Answer, Found, Mx, NoSuchName, Resolver, Trouble
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One next server with its addresses, in the order in which they are to be tried."""
+    """One next server with its addresses, in the order in which they are to be tried. A Unix socket is its own name
+    and its only address, with port 0."""
 
     name: str
     port: int
@@ -67,7 +68,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Smarthost:
-    """A server that takes our mail for others: a name or an IP address, never looked up by MX."""
+    """A server that takes our mail for others: a name or an IP address, never looked up by MX; or a Unix socket.
+    `protocol` is "smtp" or "lmtp" (RFC 2033)."""
 
     host: str
     port: int = 25
@@ -76,6 +78,8 @@ class Smarthost:
     username: str = ""
     password: str = field(default="", repr=False)
     ca_file: Path | None = None
+    protocol: str = "smtp"
+    socket: str = ""
     oauth: str = ""
 
 
@@ -154,6 +158,8 @@ class Router:
         return await self._by_mx(name)
 
     async def _by_smarthost(self, smarthost: Smarthost) -> Route | Reply:
+        if smarthost.socket:
+            return _smarthost_route(smarthost, smarthost.socket, Host(smarthost.socket, 0, (smarthost.socket,)))
         name = smarthost.host.strip("[]")
         if _is_address(name):
             addresses = self._usable([name])
@@ -168,19 +174,8 @@ class Router:
             return reply.SMARTHOST_UNUSABLE.saying(host=name, fault="it has no address")
         if any(self._is_self(address, smarthost.port) for address in addresses):
             return reply.SMARTHOST_UNUSABLE.saying(host=name, fault="it is this server itself")
-        # Connections are reused by key, so what is signed in as one user must not carry another's mail.
-        user = f"{smarthost.username}@" if smarthost.username else ""
-        return Route(
-            key=f"smarthost:{user}{smarthost.host}:{smarthost.port}",
-            hosts=(Host(name, smarthost.port, addresses),),
-            tls=smarthost.tls,
-            implicit_tls=smarthost.implicit_tls,
-            username=smarthost.username,
-            password=smarthost.password,
-            ca_file=smarthost.ca_file,
-            names_are_sure=True,
-            oauth=smarthost.oauth,
-        )
+        place = f"{smarthost.host}:{smarthost.port}"
+        return _smarthost_route(smarthost, place, Host(name, smarthost.port, addresses))
 
     def _by_literal(self, literal: str) -> Route | Reply:
         """RFC 5321 §4.1.3: the address is in the domain, and no name is looked up."""
@@ -281,6 +276,23 @@ class Router:
             if wanted and not address.is_unspecified and not address.is_multicast:
                 usable[str(address)] = None
         return tuple(usable)
+
+
+def _smarthost_route(smarthost: Smarthost, place: str, host: Host) -> Route:
+    # Connections are reused by key, so what is signed in as one user must not carry another's mail.
+    user = f"{smarthost.username}@" if smarthost.username else ""
+    return Route(
+        key=f"{'lmtp' if smarthost.protocol == 'lmtp' else 'smarthost'}:{user}{place}",
+        hosts=(host,),
+        tls=smarthost.tls,
+        implicit_tls=smarthost.implicit_tls,
+        username=smarthost.username,
+        password=smarthost.password,
+        ca_file=smarthost.ca_file,
+        names_are_sure=True,
+        oauth=smarthost.oauth,
+        protocol=smarthost.protocol,
+    )
 
 
 _T = TypeVar("_T")

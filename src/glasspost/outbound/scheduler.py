@@ -82,14 +82,14 @@ class Scheduler:
         tell_relayed: bool = False,
     ) -> None:
         """`tell` hears what became of recipients; of those whom the next server took only with `tell_relayed`."""
-        self._settings, self._tell, self._tell_relayed = settings, tell, tell_relayed
+        self.settings, self._tell, self._tell_relayed = settings, tell, tell_relayed
         self._spool = spool
         self._mailboxes = mailboxes
-        self._ways = Ways(router, directory, clock)
+        self.ways = Ways(router, directory, clock)
         self._remote = remote
-        self._local = local
-        self._schedule = schedule
-        self._reports = reports
+        self.local = local
+        self.schedule = schedule
+        self.reports = reports
         self._clock = clock
         self._lanes = Lanes(settings.concurrency)
         self._asking: dict[str, list[Queued]] = {}  # recipients by the domain whose route is being found out
@@ -106,7 +106,7 @@ class Scheduler:
 
     def start(self) -> None:
         self._running = True
-        self._claims.start(claiming=not self._settings.paused)
+        self._claims.start(claiming=not self.settings.paused)
 
     async def stop(self, patience: float) -> None:
         """Begin nothing more; give what is under way `patience` seconds; put the rest back."""
@@ -144,7 +144,7 @@ class Scheduler:
     def may_claim(self, intake: Intake) -> bool:
         """Before the commit: can these recipients be handed over in memory? Otherwise they wait on disk, until the
         rest of their destination is over where it rests."""
-        if not self._running or self._settings.paused:
+        if not self._running or self.settings.paused:
             return False
         if not self._claims.room_for(len(intake.recipients)):
             return False
@@ -158,7 +158,7 @@ class Scheduler:
         """Until when all destinations of a message rest; 0 where one of them does not, or is not known yet."""
         until = 0.0
         for recipient in intake.recipients:
-            known = self._ways.known(recipient.address.route)
+            known = self.ways.known(recipient.address.route)
             lane = self._lanes.known(known[0].key) if known is not None and isinstance(known[0], Route) else None
             if lane is None or lane.rest_until <= self._clock.now():
                 return 0.0
@@ -187,8 +187,8 @@ class Scheduler:
                 continue
             domain = one.address.route
             if one.wish == "retry":
-                self._ways.forget(domain)
-            known = self._ways.known(domain)
+                self.ways.forget(domain)
+            known = self.ways.known(domain)
             if known is not None:
                 self._sort(one, known[0], sorting)
             elif domain in self._asking:
@@ -223,7 +223,7 @@ class Scheduler:
 
     async def _ask_way(self, domain: str) -> None:
         """One question for all that wait for its answer."""
-        route = await self._ways.ask(domain)
+        route = await self.ways.ask(domain)
         sorting = Sorting(self._clock.now())
         for queued in self._asking.pop(domain):
             self._sort(queued, route, sorting)
@@ -236,7 +236,7 @@ class Scheduler:
         if not self._running:
             return
         while lane.active < lane.width and lane.jobs:
-            if lane.route is not None and self._active >= self._settings.max_active:
+            if lane.route is not None and self._active >= self.settings.max_active:
                 self._queue_up(lane)
                 return
             lane.active += 1
@@ -267,7 +267,7 @@ class Scheduler:
             self._active -= lane.route is not None
             if lane.jobs and lane.route is not None:
                 self._queue_up(lane)
-            while self._waiting and self._active < self._settings.max_active:
+            while self._waiting and self._active < self.settings.max_active:
                 other = self._waiting.popleft()
                 other.queued_up = False
                 self._serve(other)
@@ -289,12 +289,12 @@ class Scheduler:
         now = self._clock.now()
         if lane.rests(now) and lane.rest_reply is not None:
             outcomes = [Outcome(Verdict.DEFERRED, lane.rest_reply)] * len(recipients)
-            turn = lane.turn(now, self._schedule)
+            turn = lane.turn(now, self.schedule)
             await self._settle(Ending(job.message, 0.0, turn, lane.key, recipients, outcomes))
             return
         try:
             if lane.route is None:
-                outcomes = await self._local.deliver(job.message, recipients)
+                outcomes = await self.local.deliver(job.message, recipients)
             else:
                 outcomes = await self._remote.deliver(job.message, recipients, lane.route)
         except ContentGone:
@@ -310,10 +310,10 @@ class Scheduler:
         if lane.route is None:
             return
         if all(unreachable(outcome) for outcome in outcomes):
-            lane.fail(self._clock.now(), self._schedule, outcomes[0].reply)
+            lane.fail(self._clock.now(), self.schedule, outcomes[0].reply)
             return
         took = any(outcome.verdict is not Verdict.DEFERRED for outcome in outcomes)
-        if lane.answer(took=took, most=self._settings.concurrency):
+        if lane.answer(took=took, most=self.settings.concurrency):
             self._serve(lane)
         if took and lane.stranded:
             self._returning.fetch(lane)
@@ -325,13 +325,13 @@ class Scheduler:
         now = self._clock.now()
         settlements, results = [], []
         for queued, outcome in zip(ending.recipients, ending.outcomes, strict=True):
-            settlement, result = decide(self._schedule, queued, outcome, ending, now)
+            settlement, result = decide(self.schedule, queued, outcome, ending, now)
             settlements.append(settlement)
             results.append(result)
         intakes = []
         if any(result.kind is not None for result in results):
             try:
-                intakes = await self._reports.compose(ending.message, results)
+                intakes = await self.reports.compose(ending.message, results)
             except ContentGone:
                 pass  # the postmaster removed it: there is nothing to settle any more
             except Exception:

@@ -37,6 +37,11 @@ class Ways:
         self._clock = clock
         self._remembered: dict[str, tuple[Route | Reply | None, float]] = {}
 
+    def turn_to(self, guide: Guide) -> None:
+        """Ask this one from now on; what the other one said is forgotten."""
+        self._guide = guide
+        self._remembered.clear()
+
     def known(self, domain: str) -> tuple[Route | Reply | None] | None:
         """A remembered answer, in a tuple (a local domain's is None); None: ask."""
         if domain in self._directory.local_domains() or not domain:

@@ -151,7 +151,8 @@ class SmtpCourse:
 
     def legal(self) -> list[Row]:
         """The rows of what may be said now and is offered, the ones that lead on first."""
-        rows = [row for row in TABLE.values() if self.state in row.states and not self._not_offered(row.verb)]
+        smtp = [row for row in TABLE.values() if row.verb != "LHLO"]  # the greeting of LMTP, on ports of its own
+        rows = [row for row in smtp if self.state in row.states and not self._not_offered(row.verb)]
         return sorted(rows, key=lambda row: len(row.states))
 
     def rows(self) -> list[tuple[str, str, str]]:

@@ -22,12 +22,12 @@ class Event:
 
 
 class Hello(Event):
-    """EHLO or HELO, with the name the client gives itself. A transaction that was under way is over."""
+    """EHLO, HELO or LHLO, with the name the client gives itself. A transaction that was under way is over."""
 
     __slots__ = ("name", "verb")
 
     def __init__(self, verb: str, name: str) -> None:
-        self.verb = verb  # type: ignore[misc]  # the one event with two verbs
+        self.verb = verb  # type: ignore[misc]  # the one event with several verbs
         self.name = name
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from glasspost.protocol.smtp_leniency import Leniency
 
-OPTIONAL = frozenset(("AUTH", "STARTTLS"))  # verbs of the table that a listener may not offer
+# Verbs of the table that a listener may not offer.
+OPTIONAL = frozenset(("AUTH", "STARTTLS", "LHLO", "EHLO", "HELO", "BDAT"))
 
 
 @dataclass(slots=True)
@@ -28,11 +29,16 @@ class ServerSettings:
     tls_available: bool = False
     mechanisms: tuple[str, ...] = ()  # of AUTH; empty: not offered
     cleartext_auth: bool = False
+    lmtp: bool = False  # RFC 2033: LHLO instead of EHLO, and a reply for each recipient behind the message
     lenient: frozenset[Leniency] = frozenset()  # what is forgiven: only a listener for devices forgives anything
     complaint: str = '{"status":"invalid_token"}'  # the JSON that refused tokens are answered with (RFC 7628 §3.2.2)
 
     def offers(self, verb: str, *, tls: bool) -> bool:
         """Whether a verb of the table is anything to this listener."""
+        if verb in ("EHLO", "HELO", "BDAT"):
+            return not self.lmtp
+        if verb == "LHLO":
+            return self.lmtp
         if verb == "AUTH":
             return bool(self.mechanisms)
         return verb != "STARTTLS" or self.tls_available or tls
@@ -45,7 +51,8 @@ class ServerSettings:
 def keywords(offer: ServerSettings, *, tls: bool, mechanisms: tuple[str, ...]) -> str:
     """The lines of the EHLO reply behind the first. Sign-in and STARTTLS depend on whether TLS is on; `mechanisms` are
     those of the offer's that this connection can carry."""
-    lines = ["PIPELINING", f"SIZE {offer.max_size}", "8BITMIME", "BINARYMIME", "CHUNKING", "DSN"]
+    chunking = () if offer.lmtp else ("BINARYMIME", "CHUNKING")
+    lines = ["PIPELINING", f"SIZE {offer.max_size}", "8BITMIME", *chunking, "DSN"]
     lines.append("ENHANCEDSTATUSCODES")
     if offer.smtputf8:
         lines.append("SMTPUTF8")

@@ -15,7 +15,7 @@ write (RFC 2920 §3.2). Which verb may come when is in smtp_table.py, and only t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import BodyType, Envelope
@@ -42,6 +42,8 @@ from glasspost.protocol.smtp_secrets import MASK, public_line
 from glasspost.protocol.smtp_sign_in import Introduction
 from glasspost.protocol.smtp_table import TABLE, State, advice, nearest, needs_only_a_hello
 from glasspost.protocol.smtp_verbs import HEAR
+
+NOBODY: Mapping[int, Reply] = {}
 
 
 def _unheard(text: str) -> None:
@@ -86,7 +88,8 @@ class SmtpServer:
 
     def greet(self) -> None:
         """Say the 220."""
-        self.chat.say(say.GREETING.saying(hostname=self.settings.hostname).encode())
+        greeting = say.LMTP_GREETING if self.settings.lmtp else say.GREETING
+        self.chat.say(greeting.saying(hostname=self.settings.hostname).encode())
 
     def receive(self, data: bytes) -> None:
         """Bytes have come. Any that come between the STARTTLS reply and TLS itself end the conversation."""
@@ -129,12 +132,13 @@ class SmtpServer:
                 return event
         return None
 
-    def answer(self, reply: Reply) -> None:
-        """Answer the event that asked. What a positive answer leads to is in the table."""
+    def answer(self, reply: Reply, apart: Mapping[int, Reply] = NOBODY) -> None:
+        """Answer the event that asked. What a positive answer leads to is in the table. `apart`, only in LMTP:
+        recipients of a message, by their place in the envelope, that get another answer than the rest."""
         event, self._owed = self._owed, None
         assert event is not None, "no answer is owed"
         if isinstance(event, BodyEnded):
-            self._answer_body(event, reply)
+            self._answer_body(reply, apart)
             return
         if reply.code >= 400:
             if isinstance(event, SignIn):
@@ -220,7 +224,7 @@ class SmtpServer:
         if row is None or not word.isascii():  # not every letter whose capital is an S is one
             return self.unknown(word)
         if verb in OPTIONAL and not self.offers(verb):
-            return self.refuse(say.NOT_OFFERED.saying(verb=verb))
+            return self._not_here(verb)
         argument = argument.rstrip(" \t")
         if self.state not in row.states and verb != "BDAT":
             if not (needs_only_a_hello(verb, self.state) and self.forgives(Leniency.NO_HELLO)):
@@ -236,6 +240,12 @@ class SmtpServer:
         """Whether a verb of the table is offered in this conversation as it stands."""
         return self.settings.offers(verb, tls=self.tls)
 
+    def _not_here(self, verb: str) -> Event | None:
+        """A verb of the table that this listener does not offer."""
+        if verb == "LHLO":
+            return self.unknown(verb)
+        return self.refuse(say.LHLO_INSTEAD if verb in ("EHLO", "HELO") else say.NOT_OFFERED.saying(verb=verb))
+
     def forgives(self, leniency: Leniency) -> bool:
         """Whether this listener forgives this."""
         return leniency in self.settings.lenient
@@ -250,9 +260,10 @@ class SmtpServer:
         return self.refuse(say.UNKNOWN_COMMAND.saying(hint=hint))
 
     def _out_of_order(self, verb: str) -> Event | None:
-        if verb in ("DATA", "BDAT") and self.state is State.SENDER and self._refused_recipients:
+        lmtp = self.settings.lmtp  # it has 503 also where recipients were refused (RFC 2033 §4.2)
+        if verb in ("DATA", "BDAT") and self.state is State.SENDER and self._refused_recipients and not lmtp:
             return self.refuse(say.NO_VALID_RECIPIENTS, count=False)
-        return self.refuse(say.BAD_SEQUENCE.saying(advice=advice(verb, self.state)))
+        return self.refuse(say.BAD_SEQUENCE.saying(advice=advice(verb, self.state, lmtp=lmtp)))
 
     def go_on_signing_in(self, step: Reply | sasl.Step) -> Event | None:
         if isinstance(step, Reply):
@@ -310,20 +321,30 @@ class SmtpServer:
         if incoming.repaired:
             self.repaired(Leniency.BODY_LINE_END, f"{incoming.repaired} times CR or LF alone made CR LF")
         if incoming.flaw is not None:
-            self.refuse(incoming.flaw)
+            for place in range(self._verdicts):
+                self.refuse(incoming.flaw, count=place == 0)
             return self.abandon()
         self._owed = BodyEnded(incoming.octets, incoming.verb)
         return self._owed
 
-    def _answer_body(self, event: BodyEnded, reply: Reply) -> None:
+    @property
+    def _verdicts(self) -> int:
+        """How many replies a message asks for: one, in LMTP one for each recipient (RFC 2033 §4.2)."""
+        return len(self.envelope.recipients) if self.settings.lmtp and self.envelope is not None else 1
+
+    def _answer_body(self, reply: Reply, apart: Mapping[int, Reply]) -> None:
+        verdicts = self._verdicts
         self.state = State.READY
         self._forget()
         if reply.code < 400:
             self.transactions += 1
             self.errors = 0
-            self.chat.say(reply.encode())
-        else:
-            self.refuse(reply, count=False)
+        for place in range(verdicts):
+            one = apart.get(place, reply)
+            if one.code < 400:
+                self.chat.say(one.encode())
+            else:
+                self.refuse(one, count=False)
 
     # --- state ------------------------------------------------------------------------------------------------
 
@@ -332,7 +353,7 @@ class SmtpServer:
         self._forget()
         self.state = State.READY
         self.hello = event.name
-        self.extended = event.verb == "EHLO"
+        self.extended = event.verb != "HELO"
         if self.extended:
             offered = keywords(self.settings, tls=self.tls, mechanisms=self.introduction.mechanisms)
             reply = Reply(reply.code, "", f"{reply.text}\n{offered}")

@@ -57,6 +57,11 @@ TABLE: dict[str, Row] = {
             "RFC 5321 §4.1.1.1", ("For the simplest of clients; everything a telnet session needs.",),
         ),
         Row(
+            "LHLO", _ANY, True, State.READY, "LHLO domain", "say hello, as EHLO does, where LMTP is spoken",
+            "RFC 2033 §4.1",
+            ("Behind the message comes one reply for each recipient that was accepted.",),
+        ),
+        Row(
             "MAIL", frozenset({State.READY}), True, State.SENDER, "MAIL FROM:<address> [parameters]",
             "begin a message; failures are reported to this address", "RFC 5321 §4.1.1.2",
             ("MAIL FROM:<> begins a report, which itself is never reported about.",
@@ -114,10 +119,10 @@ def needs_only_a_hello(verb: str, state: State) -> bool:
     return state is State.FRESH and State.READY in TABLE[verb].states
 
 
-def advice(verb: str, state: State) -> str:
+def advice(verb: str, state: State, *, lmtp: bool = False) -> str:
     """What to say instead, when `verb` may not come in `state`: the text of a 503."""
     if state is State.FRESH:
-        return "Say EHLO or HELO first"
+        return "Say LHLO first" if lmtp else "Say EHLO or HELO first"
     if verb in ("STARTTLS", "AUTH"):
         return f"{verb} cannot come within a transaction; say RSET first"
     if verb == "MAIL":

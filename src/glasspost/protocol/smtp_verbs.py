@@ -38,6 +38,10 @@ def _helo(core: SmtpServer, argument: str) -> Event | None:
     return _ehlo(core, argument, "HELO")
 
 
+def _lhlo(core: SmtpServer, argument: str) -> Event | None:
+    return _ehlo(core, argument, "LHLO")
+
+
 def _mail(core: SmtpServer, argument: str) -> Event | None:
     limit = core.settings.max_transactions
     if limit and core.transactions >= limit:
@@ -142,6 +146,7 @@ def _auth(core: SmtpServer, argument: str) -> Event | None:
 HEAR: dict[str, Callable[[SmtpServer, str], Event | None]] = {
     "EHLO": _ehlo,
     "HELO": _helo,
+    "LHLO": _lhlo,
     "MAIL": _mail,
     "RCPT": _rcpt,
     "DATA": _data,

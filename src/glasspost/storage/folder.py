@@ -48,14 +48,28 @@ class Folder:
         """The key that addresses in the record are masked with, where they are (storage/masking.py)."""
         return self.path / "transcripts.key"
 
+    def files(self) -> tuple[Path, ...]:
+        """The store's files."""
+        return self.spool, self.directory, self.transcripts
+
     def make(self) -> None:
-        """Raises StoreError where the folder cannot be made or written."""
+        """The folder and the store's files, where they are missing: nobody but their owner may read them, whatever the
+        umask. Raises StoreError where the folder cannot be made or written."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"the data folder {self.path} cannot be made: {error.strerror}") from None
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise StoreError(f"the data folder {self.path} is not writable")
+        for path in self.files():
+            if not path.exists():
+                self._make_file(path)
+
+    def _make_file(self, path: Path) -> None:
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+        except OSError as error:
+            raise StoreError(f"{path} cannot be made: {error.strerror}") from None
 
     def must_exist(self) -> None:
         """For commands that look into a store: do not make one by the way. Raises StoreError."""
@@ -65,9 +79,12 @@ class Folder:
     def lock(self) -> None:
         """Take the folder for a running node. The kernel gives it back when the process ends, however it ends.
 
-        Raises Busy where another node has it.
+        Raises Busy where another node has it, StoreError where the lock is nothing that can be opened.
         """
-        self._lock = os.open(self.path / "node.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._lock = os.open(self.path / "node.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise StoreError(f"{self.path / 'node.lock'} cannot be opened: {error.strerror}") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

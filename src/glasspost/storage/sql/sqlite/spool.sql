@@ -150,6 +150,13 @@ WHERE r.id >= ? AND r.id < ? ORDER BY r.id LIMIT ?
 -- name: queue_summary
 SELECT domain, state, count(*), min(due), max(attempts) FROM recipient GROUP BY domain, state ORDER BY count(*) DESC
 
+-- name: queue_of_domain
+SELECT count(*) FILTER (WHERE state < 2), count(*) FILTER (WHERE state = 2), min(due) FILTER (WHERE state < 2), max(attempts)
+FROM recipient WHERE domain = ?
+
+-- name: last_heard_of_domain
+SELECT last_reply, last_attempt FROM recipient WHERE domain = ? AND last_attempt > 0 ORDER BY last_attempt DESC LIMIT 1
+
 -- name: queue_count
 SELECT count(*) FROM recipient
 

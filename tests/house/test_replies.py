@@ -38,6 +38,7 @@ FILLS = {
     "host": HOST,
     "hostname": HOST,
     "last": 100_000,
+    "name": "microsoft365",
     "mechanism": "SCRAM-SHA-256-PLUS",
     "left": 100_000,
     "limit": 52_428_800,

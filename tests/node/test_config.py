@@ -227,7 +227,7 @@ def test_one_fault(tmp_path: Path, text: str, fault: str | None) -> None:
         ('[relay]\nsource_ipv4 = "::1"', "2: relay.source_ipv4: ::1 is no IPv4 address."),
         (
             '[[smarthost]]\nhost = "h"\nusername = "u"',
-            "3: smarthost.username: Has no password: give password or password_file.",
+            "3: smarthost.username: Has no password: give password or password_file, or oauth.",
         ),
         ('[[smarthost]]\nhost = "h"\npassword = "p"', "3: smarthost.password: Has no username."),
         ('[[smarthost]]\nhost = "h"\nimplicit_tls = true\ntls = "may"', None),

@@ -244,7 +244,14 @@ RECIPES = sorted((ROOT / "examples" / "bridge").glob("*.toml"))
 
 def test_there_is_a_recipe_for_each_provider() -> None:
     page = (ROOT / "docs" / "devices.md").read_text(encoding="utf-8")
-    assert [path.stem for path in RECIPES] == ["gmail", "microsoft365", "netease163", "qq", "sina"]
+    assert [path.stem for path in RECIPES] == [
+        "gmail",
+        "microsoft365-token",
+        "microsoft365",
+        "netease163",
+        "qq",
+        "sina",
+    ]
     assert all(f"`examples/bridge/{path.name}`" in page for path in RECIPES)
 
 
@@ -253,8 +260,10 @@ def test_a_recipe_loads_and_sends_on_with_proof_and_a_sign_in(path: Path, tmp_pa
     recipe = tmp_path / path.name
     recipe.write_bytes(path.read_bytes())
     config = load(recipe, {})
-    assert config.smarthost[0].password_file is not None
-    config.smarthost[0].password_file.write_text("abcdefghijklmnop\n")
+    if config.smarthost[0].password_file is not None:
+        config.smarthost[0].password_file.write_text("abcdefghijklmnop\n")
+    else:
+        assert [one.name for one in config.oauth_client] == [config.smarthost[0].oauth]
     smarthost = wiring.routing_settings(config).smarthosts["*"]
     (device,) = config.device
     assert smarthost.tls == "verify"

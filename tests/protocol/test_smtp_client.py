@@ -265,6 +265,37 @@ def test_no_mechanism_of_ours_is_said_beforehand() -> None:
     assert Talk.ready("AUTH CRAM-MD5 GSSAPI").client.sign_in_mechanism == ""
 
 
+@pytest.mark.parametrize(
+    ("offered", "mechanism", "said", "after_refusal"),
+    [
+        ("XOAUTH2", "XOAUTH2", b"user=a,n=n@example.org\x01auth=Bearer tok\x01\x01", b""),
+        ("XOAUTH2 OAUTHBEARER", "OAUTHBEARER", b"n,a=a=2Cn=3Dn@example.org,\x01auth=Bearer tok\x01\x01", b"\x01"),
+    ],
+)
+def test_a_token_is_brought_as_each_mechanism_has_it(
+    offered: str, mechanism: str, said: bytes, after_refusal: bytes
+) -> None:
+    talk = Talk.ready(f"AUTH PLAIN {offered}")
+    assert talk.client.token_mechanism == mechanism
+    talk.client.sign_in_by_token("a,n=n@example.org", "tok")
+    first = base64.b64encode(said)
+    assert talk.said() == b"AUTH " + mechanism.encode() + b" " + first + b"\r\n"
+    talk.hear("334 eyJzdGF0dXMiOiI0MDEifQ==")  # RFC 7628 §3.2.3: why not; it waits for a word
+    assert talk.said() == base64.b64encode(after_refusal) + b"\r\n"
+    assert talk.hear("535 5.7.8 no")[-1] == Answered(Step.AUTH, Reply(535, "5.7.8", "no"))
+    assert not any(first.decode() in line for line in talk.tap.lines)
+
+
+def test_a_long_token_waits_for_the_servers_leave() -> None:
+    talk = Talk.ready("AUTH XOAUTH2")
+    talk.client.sign_in_by_token("ann@example.org", "t" * 2000)
+    assert talk.said() == b"AUTH XOAUTH2\r\n"
+    talk.hear("334 ")
+    whole = b"user=ann@example.org\x01auth=Bearer " + b"t" * 2000 + b"\x01\x01"
+    assert talk.said() == base64.b64encode(whole) + b"\r\n"
+    assert talk.tap.lines[-1] == "C: [masked]"
+
+
 # --- one transaction ----------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from glasspost.cli import (
     hooks,
     limits,
     mailbox,
+    oauth,
     process,
     queue,
     replay,
@@ -56,6 +57,7 @@ app.add_typer(directory.account_app, name="account")
 directory.account_app.add_typer(app_passwords.app, name="app-password")
 app.add_typer(directory.alias_app, name="alias")
 app.add_typer(limits.app, name="limits")
+app.add_typer(oauth.app, name="oauth")
 app.add_typer(queue.app, name="queue")
 app.add_typer(mailbox.app, name="mailbox")
 app.add_typer(conversations.conversations_app, name="conversations")

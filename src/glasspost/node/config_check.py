@@ -50,6 +50,7 @@ def findings(reading: Reading, clock: Clock, *, ports: bool = True) -> list[Prob
     found += open_secrets(reading)
     found += _certificates(reading, clock)
     found += _smarthosts(reading)
+    found += _oauth_clients(reading)
     found += _destinations(reading)
     found += _devices(reading)
     found += _source_addresses(reading)
@@ -285,6 +286,11 @@ def _smarthosts(reading: Reading) -> Iterator[Problem]:
         steps = ("smarthost", number)
         yield from _password_file(reading, (*steps, "password_file"), smarthost.password_file)
         yield from _authorities(reading, (*steps, "ca_file"), smarthost.ca_file)
+
+
+def _oauth_clients(reading: Reading) -> Iterator[Problem]:
+    for number, one in enumerate(reading.config.oauth_client):
+        yield from _password_file(reading, ("oauth_client", number, "client_secret_file"), one.client_secret_file)
 
 
 def _destinations(reading: Reading) -> Iterator[Problem]:

@@ -215,6 +215,7 @@ class Node:
             open_recording=lambda local, peer: self.transcripts.open("smtp-out", local, peer),
             contexts=self.new_contexts(config),
             clock=self.clock,
+            bearers=wiring.bearers(config, self.clock),
         )
         self.scheduler = Scheduler(
             wiring.scheduler_settings(config),

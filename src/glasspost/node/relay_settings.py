@@ -169,6 +169,10 @@ class Smarthost(Section):
     password_file: File = Field(
         default=None, description="File whose first line is the password: keeps it out of this file."
     )
+    oauth: Text = Field(
+        default="",
+        description="The [[oauth_client]] whose tokens sign in, in place of a password (OAUTHBEARER, XOAUTH2).",
+    )
     implicit_tls: Flag = Field(
         default=False, description="Speak TLS from the first octet (RFC 8314), without STARTTLS."
     )
@@ -184,6 +188,12 @@ class Smarthost(Section):
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         has_password = bool(self.password.get_secret_value()) or self.password_file is not None
+        if self.oauth and not self.username:
+            yield "oauth", "Has no username: a token is sent with the name of the mailbox."
+        if self.oauth and has_password:
+            yield "oauth", "Is one way too many: there is a password already."
+        if self.username and not has_password and not self.oauth:
+            yield "username", "Has no password: give password or password_file, or oauth."
         if not self.host and self.socket is None:
             yield "host", "Must be given, or socket."
         if self.host and self.socket is not None:
@@ -192,8 +202,6 @@ class Smarthost(Section):
             yield "port", "LMTP is never spoken on port 25 (RFC 2033 §5)."
         if self.socket is not None and self.tls != "none":
             yield "tls", "A socket on this machine needs none."
-        if self.username and not has_password:
-            yield "username", "Has no password: give password or password_file."
         if has_password and not self.username:
             yield "password" if self.password_file is None else "password_file", "Has no username."
         if self.password.get_secret_value() and self.password_file is not None:

@@ -21,6 +21,7 @@ from glasspost.node.abuse_settings import Checks, DnsList, Greylist, Limits, Own
 from glasspost.node.device_settings import Bridge, Device, quarrels
 from glasspost.node.filter_settings import Hooks, Milter, Rspamd
 from glasspost.node.filter_settings import contradictions as filter_contradictions
+from glasspost.node.oauth_client_settings import OauthClient, oauth_contradictions
 from glasspost.node.record_settings import Explain, Reports, Transcripts
 from glasspost.node.relay_settings import Dns, Relay, Smarthost
 from glasspost.node.sign_in_settings import Oauth, SignIn
@@ -319,6 +320,7 @@ class Config(Section):
     oauth: Oauth = Oauth()
     relay: Relay = Relay()
     smarthost: tuple[Smarthost, ...] = ()
+    oauth_client: tuple[OauthClient, ...] = ()
     destination: tuple[Destination, ...] = ()
     bridge: Bridge = Bridge()
     device: tuple[Device, ...] = ()
@@ -347,6 +349,7 @@ class Config(Section):
             yield f"listener.{roles.index('device')}.role", "Has nobody to listen to: write a [[device]]."
         yield from quarrels(self.device)
         yield from filter_contradictions(self.milter)
+        yield from oauth_contradictions(self.oauth_client, self.smarthost)
 
     def with_data(self, folder: Path | None) -> Config:
         """The same configuration with another data folder, as `--data` asks; unchanged for None."""

@@ -83,7 +83,7 @@ class Oauth(Section):
             yield key, f"Is one way too many: {ways[0]} is set already."
         for key in ("jwks_url", "introspection_url"):
             url = getattr(self, key)
-            if url and not _is_safe(url):
+            if url and not is_safe(url):
                 yield key, "Must begin with https:// (http:// only for this machine's own addresses)."
         if self.jwks_url or self.jwks_file:
             for key in ("issuer", "audience"):
@@ -104,7 +104,7 @@ class Oauth(Section):
             ) from None
 
 
-def _is_safe(url: str) -> bool:
+def is_safe(url: str) -> bool:
     """https, or http to a loopback address."""
     try:
         parts = urlsplit(url)

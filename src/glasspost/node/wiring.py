@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import json
 
+from glasspost.clock import Clock
 from glasspost.explain.explainer import Explainer
 from glasspost.inbound.entrance import InboundSettings
 from glasspost.inbound.policy import PolicySettings
+from glasspost.net.token_endpoint import must_be_possible
 from glasspost.net.tokens import TokenSettings
 from glasspost.node.device_wiring import for_devices
 from glasspost.node.settings import Config, Listener
+from glasspost.outbound.bearer import Bearer
 from glasspost.outbound.connections import ReuseSettings
 from glasspost.outbound.conversation import ConversationSettings, Timeouts
 from glasspost.outbound.remote import RemoteSettings
@@ -28,6 +31,7 @@ from glasspost.protocol.smtp_client_events import SmtpClientSettings
 from glasspost.protocol.smtp_offer import ServerSettings
 from glasspost.storage.folder import Folder
 from glasspost.storage.guesses import GuessSettings
+from glasspost.storage.kept_tokens import token_file
 from glasspost.storage.masking import Pseudonyms, read_or_make_key
 
 
@@ -139,6 +143,7 @@ def routing_settings(config: Config) -> RoutingSettings:
             one.ca_file,
             one.protocol,
             "" if one.socket is None else str(one.socket.absolute()),
+            oauth=one.oauth,
         )
         for one in config.smarthost
     }
@@ -152,6 +157,15 @@ def routing_settings(config: Config) -> RoutingSettings:
         ipv4=relay.ipv4,
         ipv6=relay.ipv6,
     )
+
+
+def bearers(config: Config, clock: Clock) -> dict[str, Bearer]:
+    """Whoever brings tokens, by the name of its [[oauth_client]]. Raises GlasspostError where they cannot work."""
+    if config.oauth_client:
+        must_be_possible()
+    return {
+        one.name: Bearer(one.client(), token_file(config.node.data, one.name), clock) for one in config.oauth_client
+    }
 
 
 def remote_settings(config: Config) -> RemoteSettings:

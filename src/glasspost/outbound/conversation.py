@@ -157,6 +157,10 @@ class Conversation(Connection):
         self.client.sign_in(username, password)
         return _reply_of(await self._answer())
 
+    async def sign_in_by_token(self, username: str, token: str) -> Reply:
+        self.client.sign_in_by_token(username, token)
+        return _reply_of(await self._answer())
+
     async def ask_for_tls(self) -> Reply:
         """STARTTLS. After 220 nothing but `secure` may follow."""
         self.client.starttls()

@@ -1,8 +1,8 @@
 """The courier to other servers: one attempt to bring a message to a route's hosts, and each recipient's outcome.
 
-Lives here: which host is tried after which, what TLS must prove, sign-in, and when a connection is reused.
-Does not live here: where the route leads (routes.py), when to try again (scheduler.py), the talk itself
-(conversation.py, protocol/smtp_client.py).
+Lives here: which host is tried after which, what TLS must prove, and when a connection is reused.
+Does not live here: where the route leads (routes.py), when to try again (scheduler.py), the sign-in
+(sign_in.py), the talk itself (conversation.py, protocol/smtp_client.py).
 
 Within one attempt the next host is tried where a host could not be reached or would not talk (RFC 5321 §5.1). What a
 host says about the message or a recipient is the verdict, and no other host is asked to contradict it.
@@ -11,10 +11,9 @@ host says about the message or a recipient is the verdict, and no other host is 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import math
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,11 +28,13 @@ from glasspost.outbound.connections import Connections, Place, ReuseSettings, pl
 from glasspost.outbound.conversation import Conversation, ConversationSettings, OpenRecording
 from glasspost.outbound.errand import Errand, Setback, complete, envelope, ours, refused
 from glasspost.outbound.routes import Host, Route
+from glasspost.outbound.sign_in import sign_in
 from glasspost.protocol.smtp_client_events import Finished
 
 if TYPE_CHECKING:
     from cryptography import x509
 
+    from glasspost.outbound.bearer import Bearer
     from glasspost.storage.spooled import Message, Queued
     from glasspost.storage.transcripts import Recording
 
@@ -78,7 +79,7 @@ class RemoteCourier:
     """Brings mail to other servers. One for the process; `close` it in the end.
 
     `contexts` has the TLS context that proves nothing (tls "may" and "encrypt"), and those that check the certificate
-    (tls "verify").
+    (tls "verify"). `bearers`: whoever brings the tokens that routes name.
     """
 
     def __init__(
@@ -89,12 +90,14 @@ class RemoteCourier:
         open_recording: OpenRecording,
         contexts: ClientContexts,
         clock: Clock,
+        bearers: Mapping[str, Bearer] | None = None,
     ) -> None:
         self._settings = settings
         self._dial = dial
         self._open_recording = open_recording
         self._contexts = contexts
         self._clock = clock
+        self._bearers = bearers or {}
         self._connections = Connections(settings.reuse)
         self._resting: dict[tuple[str, int], float] = {}  # hosts that could not be reached, and until when they rest
 
@@ -297,7 +300,7 @@ class RemoteCourier:
             if setback is not None:
                 return setback
         if route.username:
-            return await self._sign_in(conversation, route)
+            return await sign_in(conversation, route, self._bearers)
         return None
 
     async def _secure(self, conversation: Conversation, host: Host, route: Route) -> Setback | None:
@@ -331,26 +334,6 @@ class RemoteCourier:
         reply = await conversation.hello()  # RFC 3207 §4.2
         return None if reply.code // 100 == 2 else refused(conversation, reply)
 
-    async def _sign_in(self, conversation: Conversation, route: Route) -> Setback | None:
-        """AUTH (RFC 4954). A password goes over TLS, or does not leave the machine."""
-        server = conversation.server
-        if not conversation.client.secure and not _is_loopback(conversation.peer[0]):
-            fault = "passwords travel only encrypted"
-            return ours(conversation, replies.SIGN_IN_IMPOSSIBLE.saying(server=server, fault=fault))
-        if not conversation.client.sign_in_mechanism:
-            offered = ", ".join(conversation.client.offered.auth) or "no AUTH"
-            return ours(conversation, replies.SIGN_IN_IMPOSSIBLE.saying(server=server, fault=f"it offers {offered}"))
-        reply = await conversation.sign_in(route.username, route.password)
-        if reply.code // 100 == 2:
-            return None
-        if conversation.client.broken is not None:
-            return refused(conversation, reply)
-        # The message is not to blame for a wrong password: it waits until that is put right. The other hosts are not
-        # asked: they would refuse as well, and lock the account after too many tries.
-        setback = ours(conversation, replies.SIGN_IN_REFUSED.saying(server=server, fault=str(reply)))
-        setback.conclusive = reply.permanent
-        return setback
-
     def _proved(self, conversation: Conversation, route: Route) -> Setback | None:
         """TLS stands: put on record what it has proved. Where the name was left to us, look at it, before anything is
         said."""
@@ -381,10 +364,3 @@ def tls_words(tls: ssl.SSLObject, certificate: x509.Certificate | None, route: R
         by = f"by {route.ca_file.name}" if route.ca_file is not None else "by the system's authorities"
         proof = f"verified {by}, for {' or '.join(route.names) if route.names else 'the host name'}"
     return f"{tls.version()}, {cipher[0] if cipher else 'no cipher'}, {shown}, {proof}"
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    except ValueError:
-        return False

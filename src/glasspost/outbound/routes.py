@@ -48,7 +48,8 @@ class Route:
 
     With "verify" the certificate must be for the host's name, or for one of `names` where there are any, by the
     authorities in `ca_file`, or the system's. `names_are_sure`: who must be there was told by the postmaster, not by
-    the DNS alone. `requiretls`: for mail that says so (requiretls.py); the router never sets it.
+    the DNS alone. `requiretls`: for mail that says so (requiretls.py); the router never sets it. `oauth`: whose tokens
+    sign in, in place of a password.
     """
 
     key: str
@@ -62,6 +63,7 @@ class Route:
     ca_file: Path | None = None
     names_are_sure: bool = False
     requiretls: bool = False
+    oauth: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class Smarthost:
     ca_file: Path | None = None
     protocol: str = "smtp"
     socket: str = ""
+    oauth: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +290,7 @@ def _smarthost_route(smarthost: Smarthost, place: str, host: Host) -> Route:
         password=smarthost.password,
         ca_file=smarthost.ca_file,
         names_are_sure=True,
+        oauth=smarthost.oauth,
         protocol=smarthost.protocol,
     )
 

@@ -2,8 +2,8 @@
 
 Lives here: which command follows which reply, and pipelining (RFC 2920).
 Does not live here: who is in a transaction, what its replies mean and the verdict on each recipient
-(smtp_transaction.py), the commands' parameters (smtp_commands.py), the grammar of replies (smtp_replies.py), sockets
-and deadlines (outbound/conversation.py), the choice of server and of TLS (outbound/remote.py).
+(smtp_transaction.py), what a sign-in says (sasl_client.py), the commands' parameters (smtp_commands.py), the grammar
+of replies (smtp_replies.py), sockets and deadlines (outbound/conversation.py), the choice of server (remote.py).
 
 Feed and pull: `receive` bytes, pull `next_event` until it is None, send `take_output`. A step starts with a method
 (`hello`, `starttls`, `sign_in`, `send`, `quit`) and ends with an event: `Answered`, or `Finished` for a transaction.
@@ -20,6 +20,7 @@ from collections.abc import Callable
 from glasspost.mail import reply as replies
 from glasspost.mail.envelope import Envelope
 from glasspost.mail.reply import Reply
+from glasspost.protocol import sasl_client
 from glasspost.protocol.chat import Chat, Tap
 from glasspost.protocol.smtp_client_events import (
     Answered,
@@ -64,7 +65,8 @@ class SmtpClient:
         self._awaited: deque[Step] = deque((Step.GREETING,))
         self._events: deque[Event] = deque()
         self._securing = False
-        self._secrets: deque[bytes] = deque()
+        self._exchange: sasl_client.Exchange | None = None  # the sign-in under way
+        self._held_back: bytes | None = None  # its initial response, where that was too long for the command
         self._transaction: Transaction | None = None
         self._dirty = False  # a failed transaction stands; RSET goes in front of the next MAIL
         self._fits = 0  # recipients after which the server has said "too many"
@@ -158,20 +160,32 @@ class SmtpClient:
     @property
     def sign_in_mechanism(self) -> str:
         """The mechanism `sign_in` will use; empty where none fits."""
-        return next((name for name in ("PLAIN", "LOGIN") if name in self.offered.auth), "")
+        return sasl_client.password_mechanism(self.offered.auth)
+
+    @property
+    def token_mechanism(self) -> str:
+        """The mechanism `sign_in_by_token` will use; empty where none fits."""
+        return sasl_client.token_mechanism(self.offered.auth)
 
     def sign_in(self, username: str, password: str) -> None:
-        """Sign in (RFC 4954) with PLAIN or LOGIN; the tap knows only that it was tried. Ends with `Answered`."""
-        user, secret = username.encode(), password.encode()
-        if self.sign_in_mechanism == "PLAIN":
-            first = base64.b64encode(b"\0" + user + b"\0" + secret)
-            if len(first) + 13 <= _COMMAND_LIMIT:
-                self._say(Step.AUTH, b"AUTH PLAIN " + first + b"\r\n", b"AUTH PLAIN [masked]\r\n")
+        """Sign in (RFC 4954) with a password; the tap knows only that it was tried. Ends with `Answered`."""
+        self._begin_auth(sasl_client.by_password(self.offered.auth, username, password))
+
+    def sign_in_by_token(self, username: str, token: str) -> None:
+        """The same with an access token (RFC 7628)."""
+        self._begin_auth(sasl_client.by_token(self.offered.auth, username, token))
+
+    def _begin_auth(self, exchange: sasl_client.Exchange) -> None:
+        """AUTH, with the initial response where that fits into a command line."""
+        self._exchange, self._held_back = exchange, None
+        command = b"AUTH " + exchange.name.encode()
+        if exchange.opens:
+            first = base64.b64encode(exchange.answer("") or b"") or b"="
+            if len(command) + len(first) + 3 <= _COMMAND_LIMIT:
+                self._say(Step.AUTH, command + b" " + first + b"\r\n", command + b" [masked]\r\n")
                 return
-            self._secrets.append(first)
-        else:
-            self._secrets.extend((base64.b64encode(user), base64.b64encode(secret)))
-        self._say(Step.AUTH, b"AUTH " + self.sign_in_mechanism.encode() + b"\r\n")
+            self._held_back = first
+        self._say(Step.AUTH, command + b"\r\n")
 
     def quit(self) -> None:
         """Say QUIT. Ends with `Answered`."""
@@ -289,12 +303,20 @@ class SmtpClient:
 
     def _heard_auth(self, step: Step, reply: Reply) -> None:
         if reply.code != 334:
-            self._secrets.clear()
+            self._forget_secrets()
             self._events.append(Answered(step, reply))
-        elif self._secrets:
-            self._say(Step.AUTH, self._secrets.popleft() + b"\r\n", b"[masked]\r\n")
-        else:
+            return
+        line, self._held_back = self._held_back, None
+        if line is None and self._exchange is not None:
+            answer = self._exchange.answer(reply.text)
+            line = None if answer is None else base64.b64encode(answer)
+        if line is None:
             self._say(Step.AUTH, b"*\r\n")  # RFC 4954 §4: it asks for more than there is; cancel
+        else:
+            self._say(Step.AUTH, line + b"\r\n", b"[masked]\r\n")
+
+    def _forget_secrets(self) -> None:
+        self._exchange = self._held_back = None
 
     def _unasked(self, reply: Reply) -> None:
         """A reply while none is owed."""
@@ -322,7 +344,7 @@ class SmtpClient:
             transaction.abandon(reply, said)
             self._finish(transaction)
         self._awaited.clear()
-        self._secrets.clear()
+        self._forget_secrets()
         self._events.append(Broken(reply, said))
 
     def _say(self, step: Step, text: bytes, public: bytes | None = None) -> bool:

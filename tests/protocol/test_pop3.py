@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glasspost.mail import pop3_reply
+from glasspost.protocol.pop3_content import Outgoing
 from glasspost.protocol.pop3_events import Event, Fetch, Pop3Settings, SignIn, StartTls, Update
 from glasspost.protocol.pop3_server import LINE_LIMIT, Pop3Server
 from glasspost.protocol.pop3_table import VERBS, Asks, State
@@ -769,3 +770,14 @@ def test_content_that_breaks_off_never_looks_complete() -> None:
 def test_an_answer_nobody_asked_for_is_a_bug() -> None:
     with pytest.raises(RuntimeError):
         house().core.answer(pop3_reply.BYE)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_no_lone_lf_brings_the_end_of_a_message(size: int) -> None:
+    """Who takes LF for a line end finds no end of the message, and no answer of ours, in what a stranger wrote."""
+    stored = b"Subject: x\r\n\r\nhello\n.\n+OK not ours\r\n.\n.\r\nend\r\n"
+    outgoing = Outgoing(None, False)
+    pieces = [outgoing.feed(stored[at : at + size]) for at in range(0, len(stored), size)]
+    sent = b"".join([*pieces, outgoing.end()])
+    assert sent == b"Subject: x\r\n\r\nhello\n..\n+OK not ours\r\n..\n..\r\nend\r\n.\r\n"
+    assert b".\n" not in sent[:-3].replace(b"\r\n", b"\n").split(b"\n")

@@ -5,7 +5,9 @@ have it at all (RFC 6856), and the dots.
 Does not live here: where its octets come from (storage/mailboxes.py), how fast they go (retrieval/pop3.py).
 
 The content is sent as it is stored, octet for octet (DESIGN law 7): the dots of RFC 1939 §3 are put in, the reader
-takes them out again, and a line end is added only where the last line has none.
+takes them out again, and a line end is added only where the last line has none. One exception: POP3 has lines only, and
+what came as BINARYMIME may hold an LF alone. A dot behind one gets another in front as well, or a reader who takes LF
+for a line end would find the end of the message, and answers of ours, wherever its sender liked.
 
 UTF-8 (RFC 6856 §2.1): a session that has not said UTF8 must not be sent UTF-8 strings as they are; it gets a
 surrogate, or -ERR [UTF8]. We refuse, as a surrogate would be another message under the same unique-id. What counts is
@@ -17,9 +19,11 @@ faulty, and UTF8 could not make it any better.
 from __future__ import annotations
 
 import codecs
+import re
 
 from glasspost.protocol.dots import DotWriter
 
+_BEHIND_LF = re.compile(rb"(?<!\r)\n\.")  # a dot behind an LF alone
 _HEADER_LIMIT = 256 * 1024  # octets held back until a header's end has come; a longer one is judged by its beginning
 
 
@@ -81,10 +85,11 @@ class Outgoing:
     `octets` counts the content handed out, without dots.
     """
 
-    __slots__ = ("_dots", "_header", "_strict", "_top", "judged", "octets", "refused")
+    __slots__ = ("_dots", "_header", "_seam", "_strict", "_top", "judged", "octets", "refused")
 
     def __init__(self, lines: int | None, judge: bool) -> None:
         self._top = None if lines is None else Top(lines)
+        self._seam = b""  # the last two octets handed out
         self._dots = DotWriter()
         self._header = b""
         self._strict = judge
@@ -119,6 +124,10 @@ class Outgoing:
         if self.refused:
             return b""
         self.octets += len(data)
+        joined = self._seam + data
+        if b"\n." in joined:
+            data = _BEHIND_LF.sub(b"\n..", joined)[len(self._seam) :]
+        self._seam = b"" if joined.endswith(b".") else joined[-2:]
         return self._dots.feed(data)
 
     def _judge(self, header_end: int) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from entrances import House, furnish
@@ -17,6 +18,12 @@ settings.register_profile("glasspost", deadline=None)
 settings.load_profile("glasspost")
 
 OpenHouse = Callable[..., Awaitable[House]]
+
+
+@pytest.fixture(autouse=True)
+def fresh_log() -> None:
+    """A command that was run in this process set the log up to write to a stream that is closed by now."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

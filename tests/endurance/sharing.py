@@ -16,6 +16,7 @@ from glasspost.storage.folder import Folder
 from glasspost.storage.spool import Spool
 
 Folder.lock = lambda self: None  # type: ignore[method-assign]
+Folder.announce = lambda self, doors: None  # type: ignore[method-assign]
 Spool.recover = lambda self, now: None  # type: ignore[method-assign]
 
 if __name__ == "__main__":

@@ -49,7 +49,9 @@ def bind(config: Config, inheritance: Inheritance) -> list[socket.socket]:
             for one in bound:
                 one.close()
             where = f"{listener.address} port {listener.port}"
-            raise Busy(f"{where} cannot be opened for {listener.role}: {error.strerror or error}") from None
+            raise Busy(
+                f"{where} cannot be opened for {listener.role}: {(error.strerror or str(error)).lower()}"
+            ) from None
     spare = inheritance.close()
     if spare:
         log.warning("sockets were handed in that no listener asks for", sockets=spare)

@@ -91,7 +91,7 @@ class Talks:
     def __init__(self, path: Path) -> None:
         """Raises NotFound where nothing was ever recorded, StoreError where the file cannot be read."""
         try:
-            if not path.exists():
+            if not path.exists() or path.stat().st_size == 0:
                 raise NotFound(f"no conversations are recorded at {path}")
         except PermissionError:
             raise StoreError(f"{path} cannot be read: you may not read it") from None

@@ -1,6 +1,6 @@
 """The fuzzer in CI: each committed input again, then a few seconds of new ones for each target; and the fuzzer itself.
 
-Lives here: a minute for all targets together. A longer run is `python tests/fuzz/run.py --seconds 900`. The seed is
+Lives here: a minute for all targets together. A longer run is `python tests/fuzz/fuzzing.py --seconds 900`. The seed is
 fixed, so what fails here fails again; a finding's octets are in the failure.
 Does not live here: the invariants (the targets).
 """
@@ -11,30 +11,30 @@ from collections.abc import Iterator
 
 import pytest
 
-from fuzz import run
+from fuzz import fuzzing
 from fuzz.engine import Fuzzer, Target, cuttings, read_corpus
 
 SECONDS = 5.0  # for each target
 SEED = 20261123
 
 
-@pytest.mark.parametrize("name", run.TARGETS)
+@pytest.mark.parametrize("name", fuzzing.TARGETS)
 def test_what_was_found_once_stays_found_out(name: str) -> None:
     inputs = read_corpus(name)
     assert inputs, "no corpus is committed"
     for data in inputs:
-        set(run.TARGETS[name].run(data))
+        set(fuzzing.TARGETS[name].run(data))
 
 
-@pytest.mark.parametrize("name", run.TARGETS)
+@pytest.mark.parametrize("name", fuzzing.TARGETS)
 def test_a_few_seconds_find_nothing(name: str) -> None:
-    account, _ = run.fuzz(run.TARGETS[name], SECONDS, SEED, keep=False)
+    account, _ = fuzzing.fuzz(fuzzing.TARGETS[name], SECONDS, SEED, keep=False)
     assert account.executions > 0
     assert not account.findings, "\n".join(f"{one.error}\n{one.where}\n{one.data!r}" for one in account.findings)
 
 
 def test_every_target_says_what_must_hold() -> None:
-    for target in run.TARGETS.values():
+    for target in fuzzing.TARGETS.values():
         assert len(target.invariant) > 40 and target.invariant.endswith(".")
 
 

@@ -1,9 +1,9 @@
-"""Fuzz the conversations and the readers of the house: `python tests/fuzz/run.py --seconds 60 [target ...]`.
+"""Fuzz the conversations and the readers of the house: `python tests/fuzz/fuzzing.py --seconds 60 [target ...]`.
 
-    python tests/fuzz/run.py --list                     which targets there are, and what must hold for each
-    python tests/fuzz/run.py --seconds 900 smtp-server  one of them, for a quarter of an hour
-    python tests/fuzz/run.py --replay FILE smtp-server  one input again
-    python tests/fuzz/run.py --gather 40 smtp-server    afterwards keep the 40 most telling inputs as its corpus
+    python tests/fuzz/fuzzing.py --list                     which targets there are, and what must hold for each
+    python tests/fuzz/fuzzing.py --seconds 900 smtp-server  one of them, for a quarter of an hour
+    python tests/fuzz/fuzzing.py --replay FILE smtp-server  one input again
+    python tests/fuzz/fuzzing.py --gather 40 smtp-server    afterwards keep the 40 most telling inputs as its corpus
 
 Lives here: the command line, and choosing what of a run is kept. A finding is written to the corpus at once (its name
 begins with `finding-`), and stays there as a test.

@@ -93,4 +93,4 @@ def test_mail_for_our_own_lmtp_port(new_node: NewNode) -> None:
         talk.sendall(PLAIN + b"\r\n.\r\nQUIT\r\n")
         assert [line[:3] for line in lines] == [b"250", b"221"]
     (mail,) = node.messages(mailbox)
-    assert b"with LMTP id" in mail
+    assert b" with LMTP\r\n\tid " in mail

@@ -47,9 +47,19 @@ class Destinations:
     recipients: list[Recipient] = field(default_factory=list)
     seen: set[tuple[Address, str]] = field(default_factory=set)
 
-    def copy(self) -> Destinations:
-        """The same, to try one more recipient on."""
-        return Destinations(dict(self.deposits), list(self.accounts), list(self.recipients), set(self.seen))
+    def mark(self) -> tuple[int, int, int]:
+        """How far it has come, to try one more recipient on."""
+        return len(self.deposits), len(self.accounts), len(self.recipients)
+
+    def back_to(self, mark: tuple[int, int, int]) -> None:
+        """Forget what was added since `mark`."""
+        deposits, accounts, recipients = mark
+        while len(self.deposits) > deposits:
+            self.deposits.popitem()
+        del self.accounts[accounts:]
+        for recipient in self.recipients[recipients:]:
+            self.seen.discard((recipient.address, recipient.orcpt))
+        del self.recipients[recipients:]
 
     def add(self, recipient: Recipient) -> None:
         key = (recipient.address, recipient.orcpt)

@@ -124,11 +124,11 @@ class SmtpSession(Visit):
         if "recipient" not in watched and "refused" not in watched:
             self._core.answer(self._noted(transaction.judge_recipient(envelope, recipient)))
             return
-        before = transaction.destinations
-        transaction.destinations = before.copy()
+        destinations = transaction.destinations
+        mark = destinations.mark()
 
         def refused() -> None:
-            transaction.destinations = before
+            destinations.back_to(mark)
 
         self._decide(transaction.judge_recipient(envelope, recipient), "recipient", envelope, recipient, undo=refused)
 

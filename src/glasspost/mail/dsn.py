@@ -30,9 +30,10 @@ HEADER_LIMIT = 65536  # octets of the original's header that a report returns
 EVIDENCE_LIMIT = 400  # lines of one conversation: the first and the last half of that are kept
 CONVERSATIONS_LIMIT = 20  # conversations in one report
 
-# What a 7bit or 8bit part may hold (RFC 2045 §2.7, §2.8): lines of at most 998 octets, CRLF only, no NUL. Possessive,
-# so that megabytes cost one pass.
-_LEGAL_LINES = re.compile(rb"(?:[^\r\n\x00]{0,998}+\r\n)*+(?:[^\r\n\x00]{1,998}+)?+")
+# What a 7bit or 8bit part may hold (RFC 2045 §2.7, §2.8): lines of at most 998 octets, CRLF only, no NUL. So many at a
+# time, so that megabytes cost one pass and no memory.
+_LEGAL_LINES = re.compile(rb"(?:[^\r\n\x00]{0,998}+\r\n){1,500}")
+_LEGAL_REST = re.compile(rb"[^\r\n\x00]{0,998}")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,200}@[!-;=?-~]{1,200}>")
 
 
@@ -97,7 +98,7 @@ def compose_report(
         recipients=recipients,
         utf8=utf8,
     )
-    whole = original if kind == "failed" and original is not None and _LEGAL_LINES.fullmatch(original) else None
+    whole = original if kind == "failed" and original is not None and _is_legal(original) else None
     parts = [
         _words_part(words, conversation, report_id, utf8),
         _fields_part(fields),
@@ -222,11 +223,19 @@ def _conversation(recipients: Sequence[ReportedRecipient]) -> str:
 
 def _encoded(content: bytes, *, eight_bit: bool) -> tuple[str, bytes]:
     """Text content and its transfer encoding: none where none is needed, else one that people can still read."""
-    if _LEGAL_LINES.fullmatch(content) and (content.isascii() or eight_bit):
+    if _is_legal(content) and (content.isascii() or eight_bit):
         return ("7bit" if content.isascii() else "8bit"), content
     if b"\r" in content.replace(b"\r\n", b"") or content.count(b"\n") != content.count(b"\r\n"):
         return "base64", _base64(content)  # quoted-printable would have to guess what is a line end
     return "quoted-printable", binascii.b2a_qp(content, istext=True)
+
+
+def _is_legal(content: bytes) -> bool:
+    """Whether it may stand in a report without an encoding, as far as its lines go."""
+    at = 0
+    while lines := _LEGAL_LINES.match(content, at):
+        at = lines.end()
+    return _LEGAL_REST.fullmatch(content, at) is not None
 
 
 def _base64(content: bytes) -> bytes:

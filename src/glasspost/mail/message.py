@@ -112,10 +112,11 @@ def return_path_header(path: Address | None) -> bytes:
 
 # --- what is read from the head ---------------------------------------------------------------------------------
 
-# RFC 5322 §2.2: field = field-name *WSP ":" body, lines that begin with white space continue it (§2.2.3). Possessive,
-# so that garbage costs one pass. LF alone is tolerated as a line end here: this is reading, not relaying.
-_FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:.*+\n(?:[ \t].*+\n)*+)*+")
-_VALUE = re.compile(rb".*+(?:\n[ \t].*+)*+")
+# RFC 5322 §2.2: field = field-name *WSP ":" body, lines that begin with white space continue it (§2.2.3). Runs are
+# possessive, so that garbage costs one pass; groups are not: Debian 12's Python (3.11.2) gets those wrong (gh-106052).
+# LF alone is tolerated as a line end here: this is reading, not relaying.
+_FIELDS = re.compile(rb"(?:[!-9;-~]++[ \t]*+:.*+\n(?:[ \t].*+\n)*)*")
+_VALUE = re.compile(rb".*+(?:\n[ \t].*+)*")
 _LOOKED_FOR = re.compile(rb"\n(?:received|message-id|subject|date|from|to|tls-required):")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 DECODED_LIMIT = 4_000  # characters of a value whose encoded words are decoded: punycode's time grows with their square

@@ -19,8 +19,8 @@ from glasspost.mail.address import Address, a_label
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
 _SPEC = rf"({_ATEXT}(?:\.{_ATEXT})*)@({_ATEXT}(?:\.{_ATEXT})*)"
 _PLAIN = re.compile(_SPEC)
-# Possessive, and a blank fits in one place only: a field of nothing but blanks costs one pass.
-_NAMED = re.compile(rf'(?:"(?:[^"\\]|\\.)*+"[ \t]*+|[^"<>(),:;@\\\[\]]*+)<{_SPEC}>')
+# Runs are possessive, and a blank fits in one place only: a field of nothing but blanks costs one pass.
+_NAMED = re.compile(rf'(?:"[^"\\]*+(?:\\.[^"\\]*+)*"[ \t]*+|[^"<>(),:;@\\\[\]]*+)<{_SPEC}>')
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*\n(?:[ \t].*\n)*)")
 
 PARSED_LIMIT = 2_000  # characters of a field that is not simple: the parser's time grows with their square

@@ -10,7 +10,6 @@ import pytest
 
 from glasspost.cli.main import main
 from glasspost.cli.talk_connection import Place, read_place
-from glasspost.cli.talk_screen import wrap
 from glasspost.protocol.talk import parse_talk
 from strangers import Stranger
 from terminal import Terminal
@@ -333,20 +332,3 @@ def test_colours_only_where_they_are_wanted(person) -> None:
     assert "\x1b[32mS: 220" in coloured.raw
     assert "\x1b[32m" not in plain.raw
     assert "\x1b[36m" not in plain.raw
-
-
-# --- what fits on a screen -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "width", "lines"),
-    [
-        ("a few words", 80, ["a few words"]),
-        ("one two three", 7, ["one two", "three"]),
-        ("unbreakablewordindeed x", 5, ["unbreakablewordindeed", "x"]),
-        ("服务器接受了这条命令。好", 8, ["服务器接", "受了这条", "命令。好"]),
-        ("", 10, [""]),
-    ],
-)
-def test_notes_are_wrapped_at_the_screen(text: str, width: int, lines: list[str]) -> None:
-    assert wrap(text, width) == lines

@@ -375,7 +375,7 @@ async def test_a_password_does_not_go_to_a_stranger_in_the_clear_nor_to_a_bad_ce
     send: Send, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Loopback is no stranger; here it is made one."""
-    monkeypatch.setattr("glasspost.outbound.trial._is_loopback", lambda address: False)
+    monkeypatch.setattr("glasspost.outbound.trial.is_loopback", lambda address: False)
     monkeypatch.setattr("ipaddress.IPv4Address.is_loopback", False)
     sign_in = ["--auth", "ann", "--password-env", "PASSWORD"]
     async with Answers(EHLO="250-mx\n250 AUTH PLAIN", AUTH="235 ok") as server:

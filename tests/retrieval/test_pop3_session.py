@@ -19,7 +19,7 @@ import uvloop
 from glasspost.errors import GlasspostError
 from glasspost.protocol.pop3_events import Pop3Settings
 from glasspost.protocol.sasl import Credentials, Question, ScramKeys
-from glasspost.retrieval.pop3 import Pop3Session, _is_loopback
+from glasspost.retrieval.pop3 import Pop3Session
 from glasspost.storage.resolution import Account
 from glasspost.storage.sign_in import Fate, Verdict
 
@@ -478,23 +478,6 @@ async def test_sign_in_that_cannot_be_checked_is_not_the_clients_fault() -> None
         assert (await hand.says("PASS tulip")).startswith("-ERR [SYS/TEMP] Sign-in cannot be checked")
         house.desk.out_of_order = False
         await hand.signs_in()
-
-
-@pytest.mark.parametrize(
-    ("host", "near"),
-    [
-        ("127.0.0.1", True),
-        ("127.8.8.8", True),
-        ("::1", True),
-        ("::ffff:127.0.0.1", True),
-        ("192.0.2.1", False),
-        ("::ffff:192.0.2.1", False),
-        ("fe80::1%eth0", False),
-        ("", False),
-    ],
-)
-def test_who_is_near(host: str, near: bool) -> None:
-    assert _is_loopback(host) is near
 
 
 # --- the wire ---------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import typer
 from glasspost.cli.directory import Mistyped
 from glasspost.cli.send_letter import Post
 from glasspost.errors import GlasspostError, NotFound
+from glasspost.ip import is_loopback
 from glasspost.mail import reply as replies
 from glasspost.mail.envelope import Outcome, Recipient, Verdict
 from glasspost.mail.reply import Reply
@@ -230,9 +231,7 @@ async def go(way: Way, letter: Post, watch: Watch, began: float) -> list[Finding
 def _plan(way: Way, letter: Post, hosts: tuple[Host, ...], recipients: list[Recipient]) -> Plan:
     manner = way.manner
     # Proof is demanded where it was asked for, and where a password depends on it.
-    local = all(
-        ipaddress.ip_address(address.partition("%")[0]).is_loopback for one in hosts for address in one.addresses
-    )
+    local = all(is_loopback(address) for one in hosts for address in one.addresses)
     encrypted = way.tls in ("require", "implicit") and (bool(manner.tls) or not manner.node)
     demanded = encrypted or (bool(manner.username) and not local)
     return Plan(

@@ -30,7 +30,7 @@ def padded(text: str, columns: int) -> str:
 
 def wrapped(text: str, columns: int, *, cut: bool = False) -> list[str]:
     """A text as lines of at most `columns` columns, at least one. What cannot be broken stands out; with `cut` it is
-    cut. Blanks at the ends of lines go; a line end or a tab in the text counts as a blank, and blanks stay as they are."""
+    cut. Line ends and tabs in the text count as a blank. Blanks stay as they are, but go at the ends of lines."""
     lines, line, used = list[str](), "", 0
     for piece in _pieces(_OTHER_BLANKS.sub(" ", text.strip())):
         wide = width(piece.rstrip())

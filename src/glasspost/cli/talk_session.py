@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from glasspost.cli.talk_connection import HandConnection, tls_facts
+from glasspost.cli.talk_connection import HandConnection, tls_lines
 from glasspost.cli.talk_notebook import Notebook
 from glasspost.cli.talk_screen import Screen
 from glasspost.errors import GlasspostError
@@ -143,7 +143,7 @@ class TalkSession:
 
     def show_tls(self) -> None:
         """Say what TLS stands on."""
-        for fact in tls_facts(self.connection.tls, self.connection.place.name, verified=self.verify):
+        for fact in tls_lines(self.connection.tls, self.connection.place.name, verified=self.verify):
             self.note(fact)
 
     def tell_end(self) -> None:

@@ -18,7 +18,7 @@ from cryptography import x509
 
 from glasspost.errors import ConfigurationError
 from glasspost.mail.address import a_label
-from glasspost.net.certificate import dns_names, in_short
+from glasspost.net.certificate import dns_names, in_short, version_and_cipher
 from glasspost.net.tls import ServerContext, server_context
 
 _FileState = tuple[int, int, int]  # when it was changed, in nanoseconds; its size; which file it is
@@ -120,8 +120,7 @@ class ShownCertificates:
 
 def shown_words(tls: ssl.SSLObject) -> str:
     """A TLS connection of ours as a server, for the record: version, cipher, and the certificate that was shown."""
-    cipher = tls.cipher()
-    words = f"{tls.version()} {cipher[0] if cipher else 'no cipher'}"
+    words = " ".join(version_and_cipher(tls))
     shows = tls.context.shows if isinstance(tls.context, ServerContext) else ""
     return f"{words}, shown: {shows}" if shows else words
 

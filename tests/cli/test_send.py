@@ -398,6 +398,9 @@ async def test_passwords_come_from_a_file_the_environment_or_a_keyring(
     for source in sources:
         ran = await send(*arguments, *source, to="bob@example.test", sender="alice@example.test")
         assert ran.code == 0
+    with monkeypatch.context() as environment:
+        environment.setenv("GLASSPOST_PASSWORD", PASSWORD)
+        assert (await send(*arguments, to="bob@example.test", sender="alice@example.test")).code == 0
     for wrong in (["--password-env", "NO_SUCH"], [*sources[0], *sources[1]]):
         ran = await send(*arguments, *wrong)
         assert ran.code == 2 and ran.err.count("\n") == 1

@@ -100,14 +100,16 @@ def test_two_colons_send_one(talk) -> None:
     assert server.heard == b":tls\r\nQUIT\r\n"
 
 
-@pytest.mark.parametrize("source", ["file", "environment"])
+@pytest.mark.parametrize("source", ["file", "environment", "variable"])
 def test_auth_takes_the_password_from_a_file_or_the_environment(
     talk, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "password").write_text("tulip-secret-7\nnot this\n")
     if source == "environment":
         monkeypatch.setenv("GLASSPOST_PASSWORD", "tulip-secret-7")
-    options = ["--password-file", str(tmp_path / "password")] if source == "file" else []
+    monkeypatch.setenv("BOBS", "tulip-secret-7")
+    named = {"file": ["--password-file", str(tmp_path / "password")], "variable": ["--password-env", "BOBS"]}
+    options = named.get(source, [])
     with Stranger(GREETING, HELLO, b"235 ok\r\n", BYE) as server:
         code, said = talk(server.port, "EHLO me\n:auth bob\nQUIT\n", *options, "--save", str(tmp_path / "a.talk"))
     assert code == 0

@@ -31,7 +31,7 @@ class Typist(Protocol):
     """Who leads the conversation. Each of these gives None (or False) where nobody answers."""
 
     async def ask(self, question: str) -> str | None: ...
-    async def ask_secret(self, question: str) -> str | None: ...
+    async def ask_secret(self, user: str, question: str) -> str | None: ...
     async def agrees(self, question: str) -> bool: ...
 
 
@@ -229,7 +229,7 @@ class TalkSession:
             if not await self.typist.agrees("Sign in all the same?"):
                 return
         user = arguments[0] if arguments else await self.typist.ask("user: ")
-        password = await self.typist.ask_secret(f"password of {user}: ") if user else None
+        password = await self.typist.ask_secret(user, f"password of {user}: ") if user else None
         if not user or password is None:
             self.screen.note("Not signed in: a name and a password are needed.", warning=True)
             self.refusals += 1

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glasspost.cli.directory import DEFAULT_DATA, Data
 from glasspost.errors import NotFound
 
 if TYPE_CHECKING:
@@ -21,14 +22,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Who has failed to sign in too often.", no_args_is_help=True)
 
-Data = Annotated[
-    Path, typer.Option("--data", metavar="DIR", envvar="GLASSPOST_DATA", help="The data folder.", readable=False)
-]
-
 
 @app.command("list")
 def list_(
-    data: Data = Path("var"),
+    data: Data = DEFAULT_DATA,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     shut_out: Annotated[bool, typer.Option("--shut-out", help="Only those who are shut out now.")] = False,
 ) -> None:
@@ -53,7 +50,7 @@ def clear(
     which: Annotated[
         str, typer.Argument(metavar="NAME", help="An address, a network or an account, as `list` shows it; or `all`.")
     ],
-    data: Data = Path("var"),
+    data: Data = DEFAULT_DATA,
 ) -> None:
     """Forget failures: whoever was shut out for them may try again at once."""
     with _guesses(data) as guesses:

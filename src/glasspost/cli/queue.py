@@ -16,6 +16,7 @@ from typing import Annotated
 import apsw
 import typer
 
+from glasspost.cli.directory import DEFAULT_DATA, Data
 from glasspost.errors import NotFound
 from glasspost.storage import queue
 from glasspost.storage.database import Database
@@ -23,9 +24,6 @@ from glasspost.storage.folder import Folder
 
 app = typer.Typer(help="Look at the queue, and change it.", no_args_is_help=True)
 
-Data = Annotated[
-    Path, typer.Option("--data", metavar="DIR", envvar="GLASSPOST_DATA", help="The data folder.", readable=False)
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Which = Annotated[
     list[str],
@@ -41,7 +39,7 @@ def _store(data: Path) -> Database:
 
 @app.command("list")
 def list_(
-    data: Data = Path("var"),
+    data: Data = DEFAULT_DATA,
     as_json: Json = False,
     summary: Annotated[bool, typer.Option("--summary", help="Only how many, by domain and state.")] = False,
     limit: Annotated[int, typer.Option("--limit", metavar="N", help="At most N; 0: all of them.")] = 0,
@@ -69,7 +67,7 @@ def list_(
 @app.command()
 def show(
     which: Annotated[str, typer.Argument(metavar="ID", help="A queue id (q...).")],
-    data: Data = Path("var"),
+    data: Data = DEFAULT_DATA,
     as_json: Json = False,
 ) -> None:
     """Show one message that waits: its envelope, and how each recipient stands."""
@@ -97,37 +95,37 @@ def show(
 
 
 @app.command()
-def retry(which: Which, data: Data = Path("var")) -> None:
+def retry(which: Which, data: Data = DEFAULT_DATA) -> None:
     """Try waiting ones now instead of when they fall due."""
     _change(data, which, lambda connection, span: queue.retry(connection, span, time.time()), "to be tried now")
 
 
 @app.command()
-def hold(which: Which, data: Data = Path("var")) -> None:
+def hold(which: Which, data: Data = DEFAULT_DATA) -> None:
     """Keep them back until `release`."""
     _change(data, which, queue.hold, "held")
 
 
 @app.command()
-def release(which: Which, data: Data = Path("var")) -> None:
+def release(which: Which, data: Data = DEFAULT_DATA) -> None:
     """Let held ones go on, at once."""
     _change(data, which, lambda connection, span: queue.release(connection, span, time.time()), "released")
 
 
 @app.command()
-def bounce(which: Which, data: Data = Path("var")) -> None:
+def bounce(which: Which, data: Data = DEFAULT_DATA) -> None:
     """Return them to their sender, with a report. The running node does it at once, or the next one to start."""
     _change(data, which, lambda connection, span: queue.bounce(connection, span, time.time()), "to be returned")
 
 
 @app.command()
-def remove(which: Which, data: Data = Path("var")) -> None:
+def remove(which: Which, data: Data = DEFAULT_DATA) -> None:
     """Throw them away. Nobody is told."""
     _change(data, which, queue.remove, "removed")
 
 
 @app.command()
-def doubts(data: Data = Path("var"), as_json: Json = False) -> None:
+def doubts(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     """List attempts that may have arrived although no answer came: why somebody may have got a message twice."""
     database = _store(data)
     try:

@@ -4,12 +4,13 @@ lost (explain/typography.py)."""
 from __future__ import annotations
 
 import re
+from unicodedata import category
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glasspost.explain.typography import padded, width, wrapped
+from glasspost.explain.typography import padded, shortened, visible, width, wrapped
 
 
 @pytest.mark.parametrize(
@@ -80,3 +81,31 @@ def test_with_cutting_every_line_fits_and_nothing_is_lost_but_blanks(text: str, 
     assert lines
     assert all(width(line) <= columns for line in lines)
     assert re.sub(r"\s", "", "".join(lines)) == re.sub(r"\s", "", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("eve\u202eknab@example.org", r"eve\xe2\x80\xaeknab@example.org"),
+        ("\x1b[2Jgone\x07", r"\x1b[2Jgone\x07"),
+        ("one\ntwo", r"one\x0atwo"),
+        ("\u200b\ufeff", r"\xe2\x80\x8b\xef\xbb\xbf"),
+        ("lone \udcff octet, lone \ud800 half", r"lone \xff octet, lone \xed\xa0\x80 half"),
+        ("a\\b 中文　é 😀", "a\\b 中文　é 😀"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_made_visible(text: str, shown: str) -> None:
+    assert visible(text) == shown
+    assert visible(shown) == shown
+
+
+@given(st.text())
+def test_nothing_that_a_terminal_would_obey_is_in_any_line(text: str) -> None:
+    for line in [visible(text), *wrapped(text, 20)]:
+        assert all(letter.isprintable() or category(letter) == "Zs" for letter in line)
+
+
+def test_what_is_too_long_ends_in_an_ellipsis() -> None:
+    assert shortened("abcdef", 6) == "abcdef"
+    assert shortened("abcdefg", 6) == "abcde…"
+    assert shortened("中文中文", 6) == "中文…"

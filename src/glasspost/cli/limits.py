@@ -16,6 +16,7 @@ import typer
 
 from glasspost.cli.directory import DEFAULT_DATA, Data
 from glasspost.errors import NotFound
+from glasspost.explain.typography import visible
 
 if TYPE_CHECKING:
     from glasspost.storage.guesses import Guesses
@@ -41,7 +42,7 @@ def list_(
         return
     for one in found:
         until = time.strftime("shut out until %H:%M:%S", time.localtime(one.until)) if one.until else ""
-        typer.echo(f"{one.kind:<8}  {one.count:>6.1f}  {one.name}  {until}".rstrip())
+        typer.echo(visible(f"{one.kind:<8}  {one.count:>6.1f}  {one.name}  {until}".rstrip()))
     typer.echo(f"{len(found)} in all" if found else "Nobody is counted.")
 
 

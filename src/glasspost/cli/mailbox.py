@@ -18,6 +18,7 @@ import typer
 
 from glasspost.cli.directory import DEFAULT_DATA, Data, read_address
 from glasspost.errors import GlasspostError, NotFound
+from glasspost.explain.typography import visible
 from glasspost.storage import mailboxes
 from glasspost.storage.accounts import Directory
 from glasspost.storage.database import Database
@@ -55,7 +56,7 @@ def list_(address: Address, data: Data = DEFAULT_DATA, as_json: Json = False) ->
         return
     for number, one in enumerate(held, 1):
         arrived = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.arrived))
-        typer.echo(f"{number:>5}  {one.uid}  {arrived}  {one.octets:>10}  <{one.reverse_path}>")
+        typer.echo(visible(f"{number:>5}  {one.uid}  {arrived}  {one.octets:>10}  <{one.reverse_path}>"))
     typer.echo(f"{len(held)} message{'' if len(held) == 1 else 's'}" if held else "The mailbox is empty.")
 
 

@@ -18,6 +18,7 @@ import typer
 
 from glasspost.cli.directory import DEFAULT_DATA, Data
 from glasspost.errors import NotFound
+from glasspost.explain.typography import visible
 from glasspost.storage import queue
 from glasspost.storage.database import Database
 from glasspost.storage.folder import Folder
@@ -58,9 +59,9 @@ def list_(
         return
     now = time.time()
     for entry in entries:
-        typer.echo(f"{_name(entry)}  {_state(entry, now):<26}  <{entry.sender}> -> <{entry.recipient}>")
+        typer.echo(visible(f"{_name(entry)}  {_state(entry, now):<26}  <{entry.sender}> -> <{entry.recipient}>"))
         if entry.last_reply:
-            typer.echo(f"    {entry.last_reply}")
+            typer.echo(visible(f"    {entry.last_reply}"))
     typer.echo(f"{len(entries)} waiting" if entries else "The queue is empty.")
 
 
@@ -83,13 +84,14 @@ def show(
         return
     first, now = entries[0], time.time()
     typer.echo(f"{first.queue_id}  {first.size} octets, arrived {_moment(first.arrived)} by {first.conversation}")
-    typer.echo(f"from <{first.sender}>")
+    typer.echo(visible(f"from <{first.sender}>"))
     for entry in entries:
-        typer.echo(f"to   <{entry.recipient}>  #{entry.number}: {_state(entry, now)}")
+        typer.echo(visible(f"to   <{entry.recipient}>  #{entry.number}: {_state(entry, now)}"))
         if entry.attempts:
-            typer.echo(f"     attempts: {entry.attempts}, the last {_moment(entry.last_attempt)}: {entry.last_reply}")
+            last = f"the last {_moment(entry.last_attempt)}: {entry.last_reply}"
+            typer.echo(visible(f"     attempts: {entry.attempts}, {last}"))
         if entry.last_conversation:
-            typer.echo(f"     said in {entry.last_conversation} with {entry.last_host}")
+            typer.echo(visible(f"     said in {entry.last_conversation} with {entry.last_host}"))
         if entry.doubtful:
             typer.echo(f"     in doubt: {entry.doubtful} attempt(s) may have arrived although no answer came")
 
@@ -136,7 +138,7 @@ def doubts(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
         typer.echo(json.dumps([asdict(doubt) for doubt in found], indent=1))
         return
     for doubt in found:
-        typer.echo(f"{_moment(doubt.noted)}  {doubt.queue_id}  <{doubt.recipient}>: {doubt.reason}")
+        typer.echo(visible(f"{_moment(doubt.noted)}  {doubt.queue_id}  <{doubt.recipient}>: {doubt.reason}"))
     typer.echo(f"{len(found)} in doubt" if found else "Nothing is in doubt.")
 
 
@@ -166,7 +168,7 @@ def _print_summary(piles: list[queue.Pile], as_json: bool) -> None:
         typer.echo(json.dumps([asdict(pile) for pile in piles], indent=1))
         return
     for pile in piles:
-        typer.echo(f"{pile.count:>9}  {pile.state:<10}  {pile.domain}")
+        typer.echo(visible(f"{pile.count:>9}  {pile.state:<10}  {pile.domain}"))
     typer.echo(f"{sum(pile.count for pile in piles):>9}  in all")
 
 

@@ -10,10 +10,10 @@ Whatever a server says is escaped before it is shown: no stranger moves anybody'
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from typing import TextIO
 
+from glasspost.cli.record import columns_of
 from glasspost.explain.explainer import explain
 from glasspost.explain.typography import wrapped
 from glasspost.protocol.answers import Answer
@@ -101,7 +101,7 @@ class Screen:
     @property
     def width(self) -> int:
         """In columns. What is not a terminal gets whole lines."""
-        return shutil.get_terminal_size().columns if self.out.isatty() else 1 << 30
+        return columns_of(self.out)
 
     def _print(self, who: str, text: str, colour: str) -> None:
         line = print_line(who, text.encode("utf-8", "surrogateescape")) if who == NOTE else f"{who}: {text}".rstrip()

@@ -1,6 +1,6 @@
 """Lines of text for a terminal, in a language whose letters take one column and in one whose letters take two.
 
-Lives here: how wide a text is, and breaking it into lines.
+Lives here: how wide a text is, breaking it into lines, and making visible what a terminal would obey.
 Does not live here: what is printed (cli/explain.py and whoever else shows text).
 
 English breaks at blanks. Chinese breaks between any two characters, but no line begins with a closing mark (，。；）)
@@ -23,6 +23,27 @@ def width(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_columns_of, text))
 
 
+def visible(text: str) -> str:
+    """A line as it may be printed, whoever wrote it: controls, characters without a shape and those that turn the
+    direction of writing around stand as `\\xNN`, octet by octet, as in talks. All else stays as it is."""
+    if text.isprintable():
+        return text
+    return "".join(map(_shown, text))
+
+
+def _shown(letter: str) -> str:
+    if letter.isprintable() or category(letter) == "Zs":
+        return letter
+    lone = "\udc80" <= letter <= "\udcff"  # an octet that was no UTF-8
+    octets = letter.encode("utf-8", "surrogateescape" if lone else "surrogatepass")
+    return "".join(f"\\x{octet:02x}" for octet in octets)
+
+
+def shortened(text: str, columns: int) -> str:
+    """A line of at most `columns` columns; where something was left out, an ellipsis ends it."""
+    return text if width(text) <= columns else text[: _fitting(text, columns - 1)] + "…"
+
+
 def padded(text: str, columns: int) -> str:
     """A text with blanks behind it, `columns` wide; longer ones stay as they are."""
     return text + " " * max(0, columns - width(text))
@@ -30,9 +51,10 @@ def padded(text: str, columns: int) -> str:
 
 def wrapped(text: str, columns: int, *, cut: bool = False) -> list[str]:
     """A text as lines of at most `columns` columns, at least one. What cannot be broken stands out; with `cut` it is
-    cut. Line ends and tabs in the text count as a blank. Blanks stay as they are, but go at the ends of lines."""
+    cut. Line ends and tabs in the text count as a blank; what else cannot be seen is made visible. Blanks stay as they
+    are, but go at the ends of lines."""
     lines, line, used = list[str](), "", 0
-    for piece in _pieces(_OTHER_BLANKS.sub(" ", text.strip())):
+    for piece in _pieces(visible(_OTHER_BLANKS.sub(" ", text.strip()))):
         wide = width(piece.rstrip())
         if line and used + wide > columns:
             lines.append(line.rstrip())

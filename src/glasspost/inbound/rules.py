@@ -32,6 +32,7 @@ from glasspost.ip import IpNetwork, read_ip
 from glasspost.mail import reply as say
 from glasspost.mail.address import Address, a_label, address_from_text
 from glasspost.mail.envelope import Envelope, Recipient
+from glasspost.stamps import stamp_of
 from glasspost.storage.resolution import fold
 
 LOOK_AGAIN = 10.0  # seconds between two looks at whether a file has changed
@@ -161,7 +162,7 @@ class Rules:
             self.mistake = " ".join(str(error).split())
 
     def _look(self) -> list[object]:
-        return [_stamp(path) for path in self._files]
+        return [stamp_of(path) for path in self._files]
 
     def _read(self) -> RuleBook:
         rules = list(self._lines)
@@ -225,14 +226,6 @@ def is_postmaster(recipient: Recipient) -> bool:
     """Whether this is the one address that must stay reachable whatever is thought of a sender (RFC 5321 §4.5.1), or
     the one for complaints (RFC 2142 §4)."""
     return recipient.address.local.lower() in ("postmaster", "abuse")
-
-
-def _stamp(path: Path) -> object:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _told(line: str, key: str, path: str, number: int) -> Rule:

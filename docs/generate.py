@@ -33,7 +33,7 @@ FLOORS = (
     ("Floor 1: protocol", ("protocol",), "Conversations without sockets, clocks or logs."),
     ("Floor 0: words", ("mail", "explain"), "What mail is made of, and what replies mean."),
 )
-GROUND = ("errors.py", "clock.py", "ids.py")
+GROUND = ("errors.py", "clock.py", "ids.py", "ip.py", "stamps.py")
 PUBLIC = ("hooks.py",)
 OUTSIDE = "testing.py"
 

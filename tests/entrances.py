@@ -1,6 +1,7 @@
 """A house with an open door: the SMTP server's side as a node puts it together, without the way out.
 
-Lives here: `House`, which is what node/node.py makes of a configuration, up to the spool. It uses the same wiring, a
+Lives here: `House`, which is what node/node.py makes of a configuration, up to the spool; `Wire`, a connection to it
+without a socket, and `Talking` on it. The house uses the same wiring, a
 real store in a folder of the test's own, and real sockets on loopback. Nothing is delivered: what was accepted for
 elsewhere waits in the spool, where a test can look at it.
 """
@@ -249,3 +250,38 @@ class Wire(asyncio.Transport):
         self._reading = True
         if self._kept:
             asyncio.get_running_loop().call_soon(self.feed, b"")
+
+
+class Talking:
+    """Somebody who talks on a wire: says a line, waits for its reply. `listen` first."""
+
+    wire: Wire
+
+    def listen(self, wire: Wire) -> None:
+        """From now on this is the wire."""
+        self.wire = wire
+        self._news = asyncio.Event()
+        wire.heard = self._news.set
+
+    @property
+    def replies(self) -> list[str]:
+        """The last line of each reply so far."""
+        return [line for line in self.wire.said.decode().split("\r\n") if line[3:4] == " "]
+
+    async def reply(self, count: int) -> str:
+        """The reply with this number, counted from 1: the greeting."""
+        async with asyncio.timeout(10):
+            while len(self.replies) < count:
+                self._news.clear()
+                await self._news.wait()
+        return self.replies[count - 1]
+
+    async def say(self, *lines: bytes) -> list[str]:
+        """Lines, one after the other; the replies to them."""
+        await self.reply(1)
+        said = []
+        for line in lines:
+            count = len(self.replies) + 1
+            self.wire.feed(line)
+            said.append(await self.reply(count))
+        return said

@@ -375,7 +375,7 @@ async def test_a_password_does_not_go_to_a_stranger_in_the_clear_nor_to_a_bad_ce
     send: Send, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Loopback is no stranger; here it is made one."""
-    monkeypatch.setattr("glasspost.outbound.trial._is_loopback", lambda address: False)
+    monkeypatch.setattr("glasspost.outbound.trial.is_loopback", lambda address: False)
     monkeypatch.setattr("ipaddress.IPv4Address.is_loopback", False)
     sign_in = ["--auth", "ann", "--password-env", "PASSWORD"]
     async with Answers(EHLO="250-mx\n250 AUTH PLAIN", AUTH="235 ok") as server:
@@ -398,6 +398,9 @@ async def test_passwords_come_from_a_file_the_environment_or_a_keyring(
     for source in sources:
         ran = await send(*arguments, *source, to="bob@example.test", sender="alice@example.test")
         assert ran.code == 0
+    with monkeypatch.context() as environment:
+        environment.setenv("GLASSPOST_PASSWORD", PASSWORD)
+        assert (await send(*arguments, to="bob@example.test", sender="alice@example.test")).code == 0
     for wrong in (["--password-env", "NO_SUCH"], [*sources[0], *sources[1]]):
         ran = await send(*arguments, *wrong)
         assert ran.code == 2 and ran.err.count("\n") == 1

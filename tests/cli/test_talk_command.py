@@ -10,7 +10,6 @@ import pytest
 
 from glasspost.cli.main import main
 from glasspost.cli.talk_connection import Place, read_place
-from glasspost.cli.talk_screen import wrap
 from glasspost.protocol.talk import parse_talk
 from strangers import Stranger
 from terminal import Terminal
@@ -101,14 +100,16 @@ def test_two_colons_send_one(talk) -> None:
     assert server.heard == b":tls\r\nQUIT\r\n"
 
 
-@pytest.mark.parametrize("source", ["file", "environment"])
+@pytest.mark.parametrize("source", ["file", "environment", "variable"])
 def test_auth_takes_the_password_from_a_file_or_the_environment(
     talk, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "password").write_text("tulip-secret-7\nnot this\n")
     if source == "environment":
         monkeypatch.setenv("GLASSPOST_PASSWORD", "tulip-secret-7")
-    options = ["--password-file", str(tmp_path / "password")] if source == "file" else []
+    monkeypatch.setenv("BOBS", "tulip-secret-7")
+    named = {"file": ["--password-file", str(tmp_path / "password")], "variable": ["--password-env", "BOBS"]}
+    options = named.get(source, [])
     with Stranger(GREETING, HELLO, b"235 ok\r\n", BYE) as server:
         code, said = talk(server.port, "EHLO me\n:auth bob\nQUIT\n", *options, "--save", str(tmp_path / "a.talk"))
     assert code == 0
@@ -333,20 +334,3 @@ def test_colours_only_where_they_are_wanted(person) -> None:
     assert "\x1b[32mS: 220" in coloured.raw
     assert "\x1b[32m" not in plain.raw
     assert "\x1b[36m" not in plain.raw
-
-
-# --- what fits on a screen -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "width", "lines"),
-    [
-        ("a few words", 80, ["a few words"]),
-        ("one two three", 7, ["one two", "three"]),
-        ("unbreakablewordindeed x", 5, ["unbreakablewordindeed", "x"]),
-        ("服务器接受了这条命令。好", 8, ["服务器接", "受了这条", "命令。好"]),
-        ("", 10, [""]),
-    ],
-)
-def test_notes_are_wrapped_at_the_screen(text: str, width: int, lines: list[str]) -> None:
-    assert wrap(text, width) == lines

@@ -12,12 +12,12 @@ Does not live here: breeding (engine.py). The first octet of an input chooses th
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fuzz.engine import Target, cuttings
+from fuzz.servers import Held, Tap, check_same
 from glasspost.mail import pop3_reply as replies
 from glasspost.protocol import sasl
 from glasspost.protocol.pop3_events import Event, Fetch, Pop3Settings, SignIn, StartTls, Update
@@ -47,37 +47,12 @@ class Deposit:
         return len(self.content)
 
 
-@dataclass
-class Held:
-    """A conversation that was held: all that may not depend on the cutting."""
-
-    said: bytes = b""
-    tap: list[bytes] = field(default_factory=list)
-    events: list[Hashable] = field(default_factory=list)
-    state: str = ""
-
-
-class Tap:
-    def __init__(self, held: Held) -> None:
-        self.held = held
-        self.recent: list[bytes] = []  # since the last PASS or AUTH began
-
-    def heard(self, line: bytes) -> None:
-        self.held.tap.append(b"C" + line)
-        if line.lstrip()[:4].upper() in (b"AUTH", b"PASS"):
-            self.recent.clear()
-        self.recent.append(line)
-
-    def said(self, text: bytes) -> None:
-        self.held.tap.append(b"S" + text)
-
-
 class Play:
     """One conversation in one cutting; `step` octets of a message at a time."""
 
     def __init__(self, choice: int, step: int) -> None:
         self.held = Held()
-        self.tap = Tap(self.held)
+        self.tap = Tap(self.held, lambda line: line.lstrip()[:4].upper() in (b"AUTH", b"PASS"))
         self._step = step
         settings = Pop3Settings(
             "pop.example.test",
@@ -123,7 +98,7 @@ class Play:
                 password = question.password if isinstance(question, Credentials) else ""
                 self.held.events.append(("sign in", question.username, password))
                 if password:
-                    self._check_secret(password)
+                    self.tap.check_secret(password, b"AUTH PLAIN PASS [MASKED]")
                 if "good" in password:
                     core.opened(self._maildrop)
                 else:
@@ -162,12 +137,6 @@ class Play:
         assert octets == len(expected)
         assert plain in (expected, expected + b"\r\n"), "taken off again, the dots do not leave the message"
 
-    def _check_secret(self, password: str) -> None:
-        heard = b"\n".join(self.tap.recent)
-        for secret in (password.encode(), base64.b64encode(password.encode())):
-            if len(secret) >= 5 and secret.upper() not in b"AUTH PLAIN PASS [MASKED]":
-                assert secret not in heard, f"the tap heard a password: {heard!r}"
-
 
 def _top(content: bytes, lines: int) -> bytes:
     """TOP, read the simple way: the header, the empty line, so many lines."""
@@ -189,10 +158,7 @@ def run(data: bytes) -> Iterator[Hashable]:
     first = Play(choice, 1 << 20).hold(ways[0])
     for pieces, step in zip(ways[1:], (1, 7, 1000), strict=False):
         other = Play(choice, step).hold(pieces)
-        assert other.events == first.events, "another cutting, other events"
-        assert other.said == first.said, "another cutting, other octets"
-        assert other.tap == first.tap, "another cutting, another tap"
-        assert other.state == first.state
+        check_same(first, other)
     before: Hashable = ""
     for entry in first.tap:
         word = entry[1:].split(b" ", 1)[0][:6].upper()

@@ -14,14 +14,13 @@ Does not live here: breeding (engine.py). The first octet of an input chooses th
 
 from __future__ import annotations
 
-import base64
 import random
 import re
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 from fuzz.engine import Target, cuttings
+from fuzz.servers import Held, Tap, check_same
 from fuzz.talks import client_side
 from glasspost.mail import reply as say
 from glasspost.mail.reply import Reply
@@ -54,39 +53,12 @@ def settings_of(choice: int) -> ServerSettings:
     )
 
 
-@dataclass
-class Held:
-    """A conversation that was held: all that may not depend on the cutting."""
-
-    said: bytes = b""
-    tap: list[bytes] = field(default_factory=list)
-    events: list[Hashable] = field(default_factory=list)
-    state: str = ""
-
-
-class Tap:
-    """Keeps what it hears, and what it heard since the last AUTH began."""
-
-    def __init__(self, held: Held) -> None:
-        self.held = held
-        self.since_auth: list[bytes] = []
-
-    def heard(self, line: bytes) -> None:
-        self.held.tap.append(b"C" + line)
-        if line[:4].upper() == b"AUTH":
-            self.since_auth.clear()
-        self.since_auth.append(line)
-
-    def said(self, text: bytes) -> None:
-        self.held.tap.append(b"S" + text)
-
-
 class Play:
     """One conversation, in one cutting. `late`: answers are given only once everything has come."""
 
     def __init__(self, choice: int, data: bytes, *, late: bool) -> None:
         self.held = Held()
-        self.tap = Tap(self.held)
+        self.tap = Tap(self.held, lambda line: line[:4].upper() == b"AUTH")
         self.settings = settings_of(choice)
         self.core = SmtpServer(self.settings, self.tap, TAG)
         self.core.greet()
@@ -146,7 +118,7 @@ class Play:
         if isinstance(event, events.Forgotten):
             self._body.clear()
         if isinstance(event, events.SignIn) and isinstance(event.question, Credentials):
-            self._check_secret(event.question.password)
+            self.tap.check_secret(event.question.password, b"AUTH PLAIN AUTH LOGIN [MASKED]")
         if isinstance(event, events.StartTls):
             assert self.core.chat.unread == 0, "octets in the clear would cross into TLS"
 
@@ -160,12 +132,6 @@ class Play:
         plain = b"\r\n".join(line[1:] if line.startswith(b".") else line for line in lines)
         assert body == (_LONE.sub(b"\r\n", plain) if self.settings.repair_newlines else plain)
         assert not _LONE.search(body)
-
-    def _check_secret(self, password: str) -> None:
-        heard = b"\n".join(self.tap.since_auth)
-        for secret in (password.encode(), base64.b64encode(password.encode())):
-            if len(secret) >= 5 and secret.upper() not in b"AUTH PLAIN AUTH LOGIN [MASKED]":
-                assert secret not in heard, f"the tap heard a password: {heard!r}"
 
     def _answer(self, event: events.Event) -> None:
         if isinstance(event, events.Data):
@@ -216,10 +182,7 @@ def run(data: bytes) -> Iterator[Hashable]:
     first = Play(choice, data, late=False).hold(ways[0])
     for number, pieces in enumerate(ways[1:]):
         other = Play(choice, data, late=late and number == 0).hold(pieces)
-        assert other.events == first.events, "another cutting, other events"
-        assert other.said == first.said, "another cutting, other replies"
-        assert other.tap == first.tap, "another cutting, another tap"
-        assert other.state == first.state
+        check_same(first, other)
     _check_replies(first.said)
     yield from _features(choice, first)
 

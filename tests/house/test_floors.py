@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "glasspost"
 
 FLOORS = {
-    "errors": 0, "clock": 0, "ids": 0,
+    "errors": 0, "clock": 0, "ids": 0, "ip": 0, "stamps": 0,
     "mail": 1, "explain": 1,
     "hooks": 2,  # the public types of a hooks file
     "protocol": 2,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from entrances import House, Wire
+from entrances import House, Talking, Wire
 from glasspost import hooks as public
 from glasspost.inbound.client import Client
 from glasspost.inbound.gates import Gate, Gates, Step
@@ -29,7 +29,7 @@ SIGNATURES = {
 STEPS = {"connect": 0, "helo": 1, "mail": 2, "rcpt": 3, "data": 5}  # lines said until it is asked
 
 
-class Scene:
+class Scene(Talking):
     """A house with a hooks file, and its visitors."""
 
     def __init__(self, house: House, path: Path, **settings: object) -> None:
@@ -45,33 +45,16 @@ class Scene:
         self.hooks = Hooks(path, **{"limit": 5.0, **settings})  # type: ignore[arg-type]
         house.entrance.gates = Gates([Notebook(), self.hooks])
         self.wires: list[Wire] = []
-        self._news = asyncio.Event()
         self.visit()
 
     def visit(self) -> None:
         """Somebody else comes."""
-        self.wire = Wire(self.house.session())
-        self.wire.heard = self._news.set
+        self.listen(Wire(self.house.session()))
         self.wires.append(self.wire)
 
-    @property
-    def replies(self) -> list[str]:
-        return [line for line in self.wire.said.decode().split("\r\n") if line[3:4] == " "]
-
-    async def reply(self, count: int) -> str:
-        async with asyncio.timeout(10):
-            while len(self.replies) < count:
-                self._news.clear()
-                await self._news.wait()
-        return self.replies[count - 1]
-
     async def say(self, *lines: bytes) -> list[str]:
-        said = [await self.reply(1)]
-        for line in lines:
-            count = len(self.replies) + 1
-            self.wire.feed(line)
-            said.append(await self.reply(count))
-        return said
+        """The greeting, too."""
+        return [await self.reply(1), *await super().say(*lines)]
 
 
 @pytest.fixture

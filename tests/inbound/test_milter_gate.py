@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from entrances import House, Wire
+from entrances import House, Talking, Wire
 from glasspost.inbound.client import Client
 from glasspost.inbound.gates import Gate, Gates, Step
 from glasspost.inbound.milter import Milter, MilterSettings
@@ -36,7 +36,7 @@ class Notebook(Gate):
         return "\n".join(self.notes)
 
 
-class Scene:
+class Scene(Talking):
     """A house whose visitors are shown to a filter, and a visitor."""
 
     def __init__(self, house: House, address: str, **settings: object) -> None:
@@ -45,31 +45,7 @@ class Scene:
         limits = {"connect_timeout": 5.0, "command_timeout": 5.0, "message_timeout": 5.0}
         gate = Milter(MilterSettings(address, "small", **{**limits, **settings}))  # type: ignore[arg-type]
         house.entrance.gates = Gates([self.notebook, gate])
-        self.wire = Wire(house.session())
-        self._news = asyncio.Event()
-        self.wire.heard = self._news.set
-
-    @property
-    def replies(self) -> list[str]:
-        return [line for line in self.wire.said.decode().split("\r\n") if line[3:4] == " "]
-
-    async def reply(self, count: int) -> str:
-        """The reply with this number, counted from 1: the greeting."""
-        async with asyncio.timeout(10):
-            while len(self.replies) < count:
-                self._news.clear()
-                await self._news.wait()
-        return self.replies[count - 1]
-
-    async def say(self, *lines: bytes) -> list[str]:
-        """Lines, one after the other; the replies to them."""
-        await self.reply(1)
-        said = []
-        for line in lines:
-            count = len(self.replies) + 1
-            self.wire.feed(line)
-            said.append(await self.reply(count))
-        return said
+        self.listen(Wire(house.session()))
 
 
 Meet = Callable[..., Awaitable[Scene]]

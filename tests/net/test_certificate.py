@@ -10,7 +10,7 @@ import pytest
 import trustme
 from cryptography import x509
 
-from glasspost.net.certificate import FAULTS, why_not_believed
+from glasspost.net.certificate import FAULTS, in_full, why_not_believed
 
 NAME = "mx.example.org"
 DAY = 86400.0
@@ -84,3 +84,14 @@ def test_self_signed_unless_it_is_believed_itself(authority: trustme.CA) -> None
     alone = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
     fault = why_not_believed(alone, [], NAME, believing(), time.time())
     assert fault in ("other-name", "self-signed") and fault in FAULTS
+
+
+def test_a_certificate_in_one_line(authority: trustme.CA) -> None:
+    expires = datetime.datetime(2030, 5, 17, tzinfo=datetime.UTC)
+    [leaf] = pieces(authority.issue_cert(NAME, "*.example.org", not_after=expires))
+    root = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
+    issuer = root.subject.rfc4514_string()
+    good, late = (in_full(leaf, expires.timestamp() + seconds) for seconds in (-1, 1))
+    assert good == f"certificate: for {NAME}, *.example.org, signed by {issuer}, valid until 2030-05-17"
+    assert late == f"certificate: for {NAME}, *.example.org, signed by {issuer}, expired on 2030-05-17"
+    assert in_full(root, 0.0).startswith(f"certificate: for {issuer}, signed by itself, valid until ")

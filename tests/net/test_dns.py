@@ -59,6 +59,11 @@ def hasty(nameserver: Nameserver) -> Resolver:
     return Resolver(nameserver.servers, timeout=0.15)
 
 
+def patient(nameserver: Nameserver) -> Resolver:
+    """A resolver for questions that will be answered, however long a loaded machine takes."""
+    return Resolver(nameserver.servers, timeout=60)
+
+
 Question = Callable[[Resolver], Awaitable[object]]
 
 ANSWERS: list[tuple[str, Question, object]] = [
@@ -136,15 +141,17 @@ async def test_a_failing_server_says_nothing_about_the_name(
     fault: Fault, reason: str, name: str, nameserver: Nameserver
 ) -> None:
     nameserver.fail(name, fault)
-    resolver = hasty(nameserver)
+    resolver = hasty(nameserver) if "no answer" in reason else patient(nameserver)
     assert await resolver.mx(name) == Trouble(reason)
     nameserver.fail(name, None)
-    # And nothing of it is remembered.
-    assert await resolver.mx(name) == (EXAMPLE_MX if name == "example.test" else NoSuchName())
+    async with asyncio.timeout(60):  # and nothing of it is remembered; a hasty one may need to ask again
+        while isinstance(answer := await resolver.mx(name), Trouble):
+            pass
+    assert answer == (EXAMPLE_MX if name == "example.test" else NoSuchName())
 
 
 async def test_a_ring_of_aliases_is_trouble(nameserver: Nameserver) -> None:
-    assert isinstance(await hasty(nameserver).mx("ring-a.test"), Trouble)
+    assert isinstance(await patient(nameserver).mx("ring-a.test"), Trouble)
 
 
 async def test_the_next_server_is_asked_where_one_fails(nameserver: Nameserver) -> None:
@@ -157,12 +164,12 @@ async def test_the_next_server_is_asked_where_one_fails(nameserver: Nameserver) 
 
 async def test_trouble_with_one_family_does_not_hide_the_other(nameserver: Nameserver) -> None:
     nameserver.fail("v4.example.test", Fault.SERVFAIL, "AAAA")
-    assert await hasty(nameserver).addresses("v4.example.test") == Found(("192.0.2.4",))
+    assert await patient(nameserver).addresses("v4.example.test") == Found(("192.0.2.4",))
 
 
 async def test_trouble_with_one_family_and_nothing_from_the_other_is_trouble(nameserver: Nameserver) -> None:
     nameserver.fail("v4.example.test", Fault.SERVFAIL, "A")
-    assert await hasty(nameserver).addresses("v4.example.test") == Trouble("SERVFAIL")
+    assert await patient(nameserver).addresses("v4.example.test") == Trouble("SERVFAIL")
 
 
 async def test_without_any_server_there_is_trouble_until_there_is_one(
@@ -350,8 +357,7 @@ def test_it_works_on_uvloop() -> None:
         async with Nameserver(ZONE) as server:
             server.fail("example.test", Fault.TRUNCATE)
             server.fail("nowhere.test", Fault.SILENCE)
-            resolver = hasty(server)
-            return await resolver.mx("example.test"), await resolver.mx("nowhere.test")
+            return await patient(server).mx("example.test"), await hasty(server).mx("nowhere.test")
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(scenario()) == (EXAMPLE_MX, Trouble("no answer within 0.15 s"))

@@ -9,9 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from glasspost.net.accepting import is_within
 from glasspost.net.proxy_header import Caller, MalformedHeader, read_header
-from glasspost.node.values import read_network
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 V4 = bytes([192, 0, 2, 7, 198, 51, 100, 1]) + struct.pack("!HH", 4711, 25)
@@ -108,12 +106,3 @@ async def test_what_is_not_a_header_is_refused(name: str, ends: tuple[socket.soc
         with pytest.raises(MalformedHeader):
             await reading
     sending.cancel()
-
-
-def test_networks() -> None:
-    networks = (read_network("192.0.2.0/24"), read_network("2001:db8::/32"))
-    assert is_within("192.0.2.9", networks)
-    assert is_within("::ffff:192.0.2.9", networks)
-    assert is_within("2001:db8::1%eth0", networks)
-    assert not is_within("198.51.100.1", networks)
-    assert not is_within("", networks)

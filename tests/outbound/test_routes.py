@@ -109,11 +109,16 @@ Routing = Callable[..., Router]
 
 @pytest.fixture
 def router(nameserver: Nameserver) -> Routing:
-    def make(settings: RoutingSettings = SETTINGS, seed: int = 0) -> Router:
-        resolver = Resolver(nameserver.servers, timeout=0.3)
+    def make(settings: RoutingSettings = SETTINGS, seed: int = 0, patience: float = 60.0) -> Router:
+        resolver = Resolver(nameserver.servers, timeout=patience)
         return Router(settings, resolver, is_self, random.Random(seed))
 
     return make
+
+
+def patience_for(domain: str) -> float:
+    """Silence alone is waited for; all else is answered, however long a loaded machine takes."""
+    return 0.3 if domain == "silent.test" else 60.0
 
 
 def mx(domain: str, *hosts: Host) -> Route:
@@ -191,7 +196,7 @@ ROUTES: list[tuple[str, str, Route | Reply]] = [
     ("domain", "expected"), [row[1:] for row in ROUTES], ids=[f"{row[0]}: {row[1]}" for row in ROUTES]
 )
 async def test_routes(domain: str, expected: Route | Reply, router: Routing) -> None:
-    assert await router().route(domain) == expected
+    assert await router(patience=patience_for(domain)).route(domain) == expected
 
 
 @pytest.mark.parametrize(
@@ -206,7 +211,7 @@ async def test_routes(domain: str, expected: Route | Reply, router: Routing) -> 
     ],
 )
 async def test_codes_on_the_wire(domain: str, code: int, enhanced: str, router: Routing) -> None:
-    verdict = await router().route(domain)
+    verdict = await router(patience=patience_for(domain)).route(domain)
     assert isinstance(verdict, Reply)
     assert (verdict.code, verdict.enhanced) == (code, enhanced)
     assert domain in verdict.text

@@ -86,7 +86,7 @@ def _octets(file: Path | None) -> bytes:
 
 
 def _told(judgement: Judgement, lang: str) -> Iterator[str]:
-    from glasspost.cli.columns import wrapped
+    from glasspost.explain.typography import wrapped
 
     words = _WORDS[lang]
     for one in judgement.findings:
@@ -94,7 +94,7 @@ def _told(judgement: Judgement, lang: str) -> Iterator[str]:
         times = words["times"].format(count=one.count) if one.count > 1 else ""
         yield f"{words[one.rule.severity]}  {place}{times}  {one.rule.name}  {one.rule.section}".rstrip()
         for text in (one.what(lang), one.cure(lang)):
-            yield from (f"    {line}" for line in wrapped(text, 76))
+            yield from (f"    {line}" for line in wrapped(text, 76, cut=True))
         yield ""
     spam = judgement.counts["spam"]
     looks = "clean" if not spam else "spammy-one" if spam == 1 else "spammy"

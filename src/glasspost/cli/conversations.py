@@ -14,7 +14,7 @@ import typer
 
 from glasspost.cli.conversations_search import export_conversations, follow_conversations, search_conversations
 from glasspost.cli.directory import DEFAULT_DATA, AsJson, Data, Mistyped
-from glasspost.cli.record import conversation_facts, conversation_line, talks_in
+from glasspost.cli.record import columns_of, conversation_facts, conversation_lines, talks_in
 
 conversations_app = typer.Typer(help="What was said, to whom, and how it ended.", no_args_is_help=True)
 
@@ -43,7 +43,7 @@ def list_conversations(
         print(json.dumps([conversation_facts(one) for one in found], indent=2, ensure_ascii=False))
         return
     for one in found:
-        print(conversation_line(one))
+        print("\n".join(conversation_lines(one, columns_of(sys.stdout))))
 
 
 @conversations_app.command("show")

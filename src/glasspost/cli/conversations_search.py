@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glasspost.cli.directory import DEFAULT_DATA, AsJson, Data, Mistyped
-from glasspost.cli.record import conversation_facts, conversation_line, talks_in, typed_search
+from glasspost.cli.record import columns_of, conversation_facts, conversation_lines, talks_in, typed_search
 from glasspost.errors import GlasspostError, NotFound
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def search_conversations(
             print(json.dumps([conversation_facts(hit.conversation) for hit in hits], indent=2, ensure_ascii=False))
             return
         for count, hit in enumerate(hits, 1):  # noqa: B007  (it is looked at below)
-            print(conversation_line(hit.conversation), flush=True)
+            print("\n".join(conversation_lines(hit.conversation, columns_of(sys.stdout))), flush=True)
     if not count:
         raise NotFound("no conversation on record is like that; the last second may not be stored yet")
     if count == limit:

@@ -110,7 +110,7 @@ def broken(text: str, first: str, others: str) -> Iterator[str]:
     """A text in lines of the terminal's width, each behind its margin."""
     from glasspost.explain.typography import width, wrapped
 
-    lines = wrapped(text, COLUMNS - width(first)) or [""]
+    lines = wrapped(text, COLUMNS - width(first))
     yield (first + lines[0]).rstrip()
     for line in lines[1:]:
         yield others + line

@@ -335,6 +335,9 @@ def print_json(value: object) -> None:
 
 
 def print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    for row in [head, *rows]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    from glasspost.explain.typography import padded, visible, width
+
+    shown = [tuple(map(visible, row)) for row in [head, *rows]]
+    widths = [max(width(row[column]) for row in shown) for column in range(len(head))]
+    for row in shown:
+        print("  ".join(padded(cell, wide) for cell, wide in zip(row, widths, strict=True)).rstrip())

@@ -166,7 +166,7 @@ def _shown(one: Explained, explainer: Explainer, lang: str, alone: bool) -> Iter
     if head := " · ".join(fact for fact in facts if fact):
         yield from wrapped(head, _COLUMNS)
         yield ""
-    for line in finding.text.splitlines():
+    for line in filter(str.strip, finding.text.splitlines()):
         yield from (f"  {part}" for part in wrapped(line, _COLUMNS - 2))
     yield ""
     yield from _laid_out(_rows(meaning, labels))

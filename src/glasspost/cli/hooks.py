@@ -17,6 +17,7 @@ import typer
 
 from glasspost.cli.directory import DEFAULT_DATA, AsJson, Data, Mistyped
 from glasspost.cli.record import talks_in
+from glasspost.explain.typography import visible
 
 if TYPE_CHECKING:
     from glasspost.inbound.hook_trial import Trial
@@ -65,7 +66,9 @@ def test_hooks(
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     for one in trial.differences:
-        print(f"{one.conversation}  {one.step:<7}  {one.about}\n    was:   {one.was}\n    would: {one.would}")
+        print(visible(f"{one.conversation}  {one.step:<7}  {one.about}"))
+        print(visible(f"    was:   {one.was}"))
+        print(visible(f"    would: {one.would}"))
     count = len(trial.differences)
     print(
         f"{trial.conversations} conversation{'' if trial.conversations == 1 else 's'}, {trial.asked} "

@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glasspost.cli.directory import DEFAULT_DATA, Data
 from glasspost.errors import NotFound
+from glasspost.explain.typography import visible
 
 if TYPE_CHECKING:
     from glasspost.storage.guesses import Guesses
 
 app = typer.Typer(help="Who has failed to sign in too often.", no_args_is_help=True)
 
-Data = Annotated[
-    Path, typer.Option("--data", metavar="DIR", envvar="GLASSPOST_DATA", help="The data folder.", readable=False)
-]
-
 
 @app.command("list")
 def list_(
-    data: Data = Path("var"),
+    data: Data = DEFAULT_DATA,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     shut_out: Annotated[bool, typer.Option("--shut-out", help="Only those who are shut out now.")] = False,
 ) -> None:
@@ -44,7 +42,7 @@ def list_(
         return
     for one in found:
         until = time.strftime("shut out until %H:%M:%S", time.localtime(one.until)) if one.until else ""
-        typer.echo(f"{one.kind:<8}  {one.count:>6.1f}  {one.name}  {until}".rstrip())
+        typer.echo(visible(f"{one.kind:<8}  {one.count:>6.1f}  {one.name}  {until}".rstrip()))
     typer.echo(f"{len(found)} in all" if found else "Nobody is counted.")
 
 
@@ -53,7 +51,7 @@ def clear(
     which: Annotated[
         str, typer.Argument(metavar="NAME", help="An address, a network or an account, as `list` shows it; or `all`.")
     ],
-    data: Data = Path("var"),
+    data: Data = DEFAULT_DATA,
 ) -> None:
     """Forget failures: whoever was shut out for them may try again at once."""
     with _guesses(data) as guesses:

@@ -16,8 +16,9 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from glasspost.cli.directory import read_address
+from glasspost.cli.directory import DEFAULT_DATA, Data, read_address
 from glasspost.errors import GlasspostError, NotFound
+from glasspost.explain.typography import visible
 from glasspost.storage import mailboxes
 from glasspost.storage.accounts import Directory
 from glasspost.storage.database import Database
@@ -25,9 +26,6 @@ from glasspost.storage.folder import Folder
 
 app = typer.Typer(help="Look into mailboxes, and export them.", no_args_is_help=True)
 
-Data = Annotated[
-    Path, typer.Option("--data", metavar="DIR", envvar="GLASSPOST_DATA", help="The data folder.", readable=False)
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="The account's address.")]
 T = TypeVar("T")
@@ -50,7 +48,7 @@ def _with_mailbox(data: Path, address: str, work: Callable[[Database, list[mailb
 
 
 @app.command("list")
-def list_(address: Address, data: Data = Path("var"), as_json: Json = False) -> None:
+def list_(address: Address, data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     """List a mailbox, in order of arrival."""
     held = _with_mailbox(data, address, lambda _database, found: found)
     if as_json:
@@ -58,7 +56,7 @@ def list_(address: Address, data: Data = Path("var"), as_json: Json = False) -> 
         return
     for number, one in enumerate(held, 1):
         arrived = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.arrived))
-        typer.echo(f"{number:>5}  {one.uid}  {arrived}  {one.octets:>10}  <{one.reverse_path}>")
+        typer.echo(visible(f"{number:>5}  {one.uid}  {arrived}  {one.octets:>10}  <{one.reverse_path}>"))
     typer.echo(f"{len(held)} message{'' if len(held) == 1 else 's'}" if held else "The mailbox is empty.")
 
 
@@ -66,7 +64,7 @@ def list_(address: Address, data: Data = Path("var"), as_json: Json = False) -> 
 def show(
     address: Address,
     which: Annotated[str, typer.Argument(metavar="N|ID", help="Its number in the list, or its id (q...).")],
-    data: Data = Path("var"),
+    data: Data = DEFAULT_DATA,
 ) -> None:
     """Print one message, octet by octet."""
 
@@ -84,7 +82,7 @@ def export(
     address: Address,
     to: Annotated[Path, typer.Option("--to", metavar="PATH", help="A file for mbox, a folder for eml.")],
     form: Annotated[str, typer.Option("--format", metavar="mbox|eml", help="One file, or a file each.")] = "mbox",
-    data: Data = Path("var"),
+    data: Data = DEFAULT_DATA,
 ) -> None:
     """Copy a mailbox out: one mbox file (mboxrd), or a folder of .eml files with the octets as they are."""
     if form not in ("mbox", "eml"):

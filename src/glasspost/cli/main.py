@@ -120,4 +120,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _complain(text: str) -> None:
-    print(f"glasspost: {text}", file=sys.stderr)
+    from glasspost.explain.typography import visible
+
+    print("\n".join(map(visible, f"glasspost: {text}".splitlines())), file=sys.stderr)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glasspost.errors import GlasspostError, NotFound, StoreError
+from glasspost.explain.typography import visible
 
 if TYPE_CHECKING:
     from glasspost.net.token_endpoint import Grant, OauthClient
@@ -81,7 +82,7 @@ def status(
         typer.echo(json.dumps(rows, indent=1))
         return
     for row in rows:
-        typer.echo(f"{row['name']:<16}  {row['state']:<10}  {_told(row)}".rstrip())
+        typer.echo(visible(f"{row['name']:<16}  {row['state']:<10}  {_told(row)}".rstrip()))
     if not rows:
         typer.echo("The configuration has no [[oauth_client]].")
 
@@ -119,9 +120,9 @@ async def _by_device_code(client: OauthClient) -> Grant:
             f"{client.name} has no device_url; get a refresh token elsewhere, and give it with --refresh-token-stdin"
         )
     device = await ask_for_device_code(client)
-    typer.echo(f"Open {device.url} in a browser and type {device.user_code}")
+    typer.echo(visible(f"Open {device.url} in a browser and type {device.user_code}"))
     if device.complete_url:
-        typer.echo(f"or open {device.complete_url}")
+        typer.echo(visible(f"or open {device.complete_url}"))
     minutes = max(1, round(device.seconds / 60))
     typer.echo(f"Waiting, for at most {minutes} minute{'' if minutes == 1 else 's'}.")
     loop = asyncio.get_running_loop()

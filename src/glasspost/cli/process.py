@@ -13,10 +13,10 @@ from typing import Annotated
 
 import typer
 
+from glasspost.cli.directory import DEFAULT_DATA, Data
 from glasspost.errors import Exit, GlasspostError, NotFound
 from glasspost.node.control import Answer, ask
 
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", envvar="GLASSPOST_DATA", help="The data folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _LOOK_AGAIN = 0.1  # seconds between two looks for the successor
@@ -31,7 +31,7 @@ class Refused(GlasspostError):
         self.exit_code = Exit(answer.get("exit", Exit.FAILED))
 
 
-def reload(data: Data = Path("var"), as_json: Json = False) -> None:
+def reload(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     """Have the running node read its configuration again; no connection is dropped. Says what waits for a restart."""
     answer = _asked(data, "reload")
     if as_json:
@@ -46,7 +46,7 @@ def reload(data: Data = Path("var"), as_json: Json = False) -> None:
         typer.echo(f"Waits for a restart: {', '.join(waiting)}")
 
 
-def restart(data: Data = Path("var")) -> None:
+def restart(data: Data = DEFAULT_DATA) -> None:
     """Replace the running node by a new one, with program and configuration as they are now; nobody who connects
     meanwhile is refused."""
     answer = _asked(data, "restart")

@@ -16,16 +16,15 @@ from typing import Annotated
 import apsw
 import typer
 
+from glasspost.cli.directory import DEFAULT_DATA, Data
 from glasspost.errors import NotFound
+from glasspost.explain.typography import visible
 from glasspost.storage import queue
 from glasspost.storage.database import Database
 from glasspost.storage.folder import Folder
 
 app = typer.Typer(help="Look at the queue, and change it.", no_args_is_help=True)
 
-Data = Annotated[
-    Path, typer.Option("--data", metavar="DIR", envvar="GLASSPOST_DATA", help="The data folder.", readable=False)
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Which = Annotated[
     list[str],
@@ -41,7 +40,7 @@ def _store(data: Path) -> Database:
 
 @app.command("list")
 def list_(
-    data: Data = Path("var"),
+    data: Data = DEFAULT_DATA,
     as_json: Json = False,
     summary: Annotated[bool, typer.Option("--summary", help="Only how many, by domain and state.")] = False,
     limit: Annotated[int, typer.Option("--limit", metavar="N", help="At most N; 0: all of them.")] = 0,
@@ -60,16 +59,16 @@ def list_(
         return
     now = time.time()
     for entry in entries:
-        typer.echo(f"{_name(entry)}  {_state(entry, now):<26}  <{entry.sender}> -> <{entry.recipient}>")
+        typer.echo(visible(f"{_name(entry)}  {_state(entry, now):<26}  <{entry.sender}> -> <{entry.recipient}>"))
         if entry.last_reply:
-            typer.echo(f"    {entry.last_reply}")
+            typer.echo(visible(f"    {entry.last_reply}"))
     typer.echo(f"{len(entries)} waiting" if entries else "The queue is empty.")
 
 
 @app.command()
 def show(
     which: Annotated[str, typer.Argument(metavar="ID", help="A queue id (q...).")],
-    data: Data = Path("var"),
+    data: Data = DEFAULT_DATA,
     as_json: Json = False,
 ) -> None:
     """Show one message that waits: its envelope, and how each recipient stands."""
@@ -85,49 +84,50 @@ def show(
         return
     first, now = entries[0], time.time()
     typer.echo(f"{first.queue_id}  {first.size} octets, arrived {_moment(first.arrived)} by {first.conversation}")
-    typer.echo(f"from <{first.sender}>")
+    typer.echo(visible(f"from <{first.sender}>"))
     for entry in entries:
-        typer.echo(f"to   <{entry.recipient}>  #{entry.number}: {_state(entry, now)}")
+        typer.echo(visible(f"to   <{entry.recipient}>  #{entry.number}: {_state(entry, now)}"))
         if entry.attempts:
-            typer.echo(f"     attempts: {entry.attempts}, the last {_moment(entry.last_attempt)}: {entry.last_reply}")
+            last = f"the last {_moment(entry.last_attempt)}: {entry.last_reply}"
+            typer.echo(visible(f"     attempts: {entry.attempts}, {last}"))
         if entry.last_conversation:
-            typer.echo(f"     said in {entry.last_conversation} with {entry.last_host}")
+            typer.echo(visible(f"     said in {entry.last_conversation} with {entry.last_host}"))
         if entry.doubtful:
             typer.echo(f"     in doubt: {entry.doubtful} attempt(s) may have arrived although no answer came")
 
 
 @app.command()
-def retry(which: Which, data: Data = Path("var")) -> None:
+def retry(which: Which, data: Data = DEFAULT_DATA) -> None:
     """Try waiting ones now instead of when they fall due."""
     _change(data, which, lambda connection, span: queue.retry(connection, span, time.time()), "to be tried now")
 
 
 @app.command()
-def hold(which: Which, data: Data = Path("var")) -> None:
+def hold(which: Which, data: Data = DEFAULT_DATA) -> None:
     """Keep them back until `release`."""
     _change(data, which, queue.hold, "held")
 
 
 @app.command()
-def release(which: Which, data: Data = Path("var")) -> None:
+def release(which: Which, data: Data = DEFAULT_DATA) -> None:
     """Let held ones go on, at once."""
     _change(data, which, lambda connection, span: queue.release(connection, span, time.time()), "released")
 
 
 @app.command()
-def bounce(which: Which, data: Data = Path("var")) -> None:
+def bounce(which: Which, data: Data = DEFAULT_DATA) -> None:
     """Return them to their sender, with a report. The running node does it at once, or the next one to start."""
     _change(data, which, lambda connection, span: queue.bounce(connection, span, time.time()), "to be returned")
 
 
 @app.command()
-def remove(which: Which, data: Data = Path("var")) -> None:
+def remove(which: Which, data: Data = DEFAULT_DATA) -> None:
     """Throw them away. Nobody is told."""
     _change(data, which, queue.remove, "removed")
 
 
 @app.command()
-def doubts(data: Data = Path("var"), as_json: Json = False) -> None:
+def doubts(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     """List attempts that may have arrived although no answer came: why somebody may have got a message twice."""
     database = _store(data)
     try:
@@ -138,7 +138,7 @@ def doubts(data: Data = Path("var"), as_json: Json = False) -> None:
         typer.echo(json.dumps([asdict(doubt) for doubt in found], indent=1))
         return
     for doubt in found:
-        typer.echo(f"{_moment(doubt.noted)}  {doubt.queue_id}  <{doubt.recipient}>: {doubt.reason}")
+        typer.echo(visible(f"{_moment(doubt.noted)}  {doubt.queue_id}  <{doubt.recipient}>: {doubt.reason}"))
     typer.echo(f"{len(found)} in doubt" if found else "Nothing is in doubt.")
 
 
@@ -168,7 +168,7 @@ def _print_summary(piles: list[queue.Pile], as_json: bool) -> None:
         typer.echo(json.dumps([asdict(pile) for pile in piles], indent=1))
         return
     for pile in piles:
-        typer.echo(f"{pile.count:>9}  {pile.state:<10}  {pile.domain}")
+        typer.echo(visible(f"{pile.count:>9}  {pile.state:<10}  {pile.domain}"))
     typer.echo(f"{sum(pile.count for pile in piles):>9}  in all")
 
 

@@ -1,20 +1,23 @@
 """The record as commands open it and print it.
 
-Lives here: opening a data folder's record, a conversation in one line and in JSON, a search as it was typed.
+Lives here: opening a data folder's record, a conversation in a line or two and in JSON, a search as it was typed.
 Does not live here: the commands (conversations.py, conversations_search.py, why.py).
 """
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from glasspost.storage.filters import Search
     from glasspost.storage.talks import Conversation, Talks
+
+_MARGIN = "    "
 
 
 @contextmanager
@@ -50,12 +53,29 @@ def _quoted(word: str) -> str:
     return f'{name}:"{pattern}"' if colon and " " not in name else f'"{word}"'
 
 
-def conversation_line(one: Conversation) -> str:
-    """Id, when, kind, the other end, how it went."""
+def conversation_lines(one: Conversation, columns: int) -> list[str]:
+    """Id, when, kind, the other end, how it went: in one line. Where it is wider than `columns` the year and parts of
+    a second go; where it still is, how it went stands in lines of its own below."""
+    from glasspost.explain.typography import visible, width, wrapped
     from glasspost.storage.talks import moment
 
     verdict = one.verdict or ("" if one.ended else "(going on)")
-    return f"{one.id}  {moment(one.started)}  {one.kind:<8}  {one.peer:<21}  {verdict}".rstrip()
+    when = moment(one.started)
+    short = f"{when[5:10]} {when[11:19]}"
+    for head in (
+        f"{one.id}  {when}  {one.kind:<8}  {one.peer:<21}",
+        f"{one.id}  {short}  {one.kind:<8}  {one.peer:<15}",
+    ):
+        line = visible(f"{head}  {verdict}".rstrip())
+        if width(line) <= columns:
+            return [line]
+    below = wrapped(verdict, columns - len(_MARGIN), cut=True) if verdict else []
+    return [*wrapped(head, columns, cut=True), *(_MARGIN + part for part in below)]
+
+
+def columns_of(stream: TextIO) -> int:
+    """How wide a terminal is; what is none takes lines of any length."""
+    return shutil.get_terminal_size().columns if stream.isatty() else 1 << 30
 
 
 def conversation_facts(one: Conversation) -> dict[str, object]:

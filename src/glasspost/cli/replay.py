@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glasspost.cli.directory import DEFAULT_DATA, AsJson, Data, Mistyped
-from glasspost.cli.talk import PasswordFile, Patience, Tls, Verify
+from glasspost.cli.secret import PasswordEnv, PasswordFile, PasswordKeyring, PasswordSource
+from glasspost.cli.talk import Patience, Tls, Verify
 from glasspost.errors import Exit, GlasspostError, NotFound
 from glasspost.ids import read_id
 
@@ -49,6 +50,8 @@ def replay(
         str, typer.Option("--user", help="Who signs in, where the talk does not say.", metavar="NAME")
     ] = "",
     password_file: PasswordFile = None,
+    password_env: PasswordEnv = "",
+    password_keyring: PasswordKeyring = "",
     tls: Tls = None,
     verify: Verify = False,
     timeout: Patience = 60.0,
@@ -60,7 +63,7 @@ def replay(
     Codes are compared always, texts with --diff: `...` stands for anything, and ids and dates that a server makes anew
     are passed over. The exit code is 0 where nothing differs, 1 where something does, 8 where there was no
     conversation. Messages that are not in the talk are replaced by others of the same size. A password that was masked
-    comes from --password-file, from GLASSPOST_PASSWORD, or is asked for; without one the sign-in is left out.
+    comes from where an option says, from GLASSPOST_PASSWORD, or is asked for; without one the sign-in is left out.
     """
     from glasspost.cli.replay_player import Player
     from glasspost.cli.talk_connection import IMPLICIT_TLS, read_place
@@ -76,7 +79,7 @@ def replay(
         raise GlasspostError(f"{source.name}: {error}") from None
     if tls is None:
         tls = script.implicit_tls or place.port in IMPLICIT_TLS
-    name, password = _credentials(script, user, password_file)
+    name, password = _credentials(script, user, PasswordSource(password_file, password_env, password_keyring))
     how = How.EXACT if exact else How.TEXT if diff else How.CODES
     screen = Screen(lang="")
     quiet = diff or exact or as_json
@@ -131,16 +134,14 @@ def _from_record(what: str, data: Path) -> str:
         talks.close()
 
 
-def _credentials(script: Script, user: str, password_file: Path | None) -> tuple[str, str | None]:
+def _credentials(script: Script, user: str, source: PasswordSource) -> tuple[str, str | None]:
     """Who signs in, and with which password; None where nobody says it, or it is not needed."""
-    from glasspost.cli.secret import read_secret
-
     name = user or next(iter(script.users), "")
     if not script.needs_secret:
         return name, None
     if not name and not script.pop3:
         return "", None
-    return name, read_secret(password_file, f"password of {name or 'the user'}, or Enter to leave the sign-in out: ")
+    return name, source.read(name, f"password of {name or 'the user'}, or Enter to leave the sign-in out: ")
 
 
 # --- what is printed --------------------------------------------------------------------------------------------

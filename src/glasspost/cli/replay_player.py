@@ -15,7 +15,7 @@ import asyncio
 import base64
 from dataclasses import dataclass, field
 
-from glasspost.cli.talk_connection import HandConnection, Place, call, tls_facts
+from glasspost.cli.talk_connection import HandConnection, Place, call, tls_lines
 from glasspost.cli.talk_screen import Screen
 from glasspost.protocol.answers import Answer
 from glasspost.protocol.by_hand import MASK, Answered, ByHand, Crossed, NotNow, ServerLine, TlsDue
@@ -253,7 +253,7 @@ class Player:
         if wire.ended:
             self._play.unreachable = True
             raise Stop(wire.ended)
-        for fact in tls_facts(wire.tls, self._place.name, verified=self._verify):
+        for fact in tls_lines(wire.tls, self._place.name, verified=self._verify):
             if self._screen is not None:
                 self._screen.note(fact)
 

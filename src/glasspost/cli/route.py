@@ -16,6 +16,7 @@ import typer
 
 from glasspost.cli.directory import AsJson, read_address
 from glasspost.errors import Exit
+from glasspost.explain.typography import visible
 
 Facts = dict[str, Any]
 
@@ -71,7 +72,7 @@ def route(
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
-        print("\n".join(_told(facts)))
+        print("\n".join(map(visible, _told(facts))))
     if fails(facts):
         raise typer.Exit(Exit.REFUSED)
 

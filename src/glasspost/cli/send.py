@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glasspost.cli.directory import DEFAULT_DATA, AsJson, Data, Mistyped
+from glasspost.cli.secret import PasswordEnv, PasswordFile, PasswordKeyring, PasswordSource
 from glasspost.errors import GlasspostError
 
 if TYPE_CHECKING:
@@ -76,15 +77,9 @@ def send(
     ca: Annotated[Path | None, typer.Option(metavar="FILE", help="Believe this authority as well (PEM).")] = None,
     tls_name: Annotated[str, typer.Option(metavar="NAME", help="The name the certificate must be for.")] = "",
     auth: Annotated[str, typer.Option(metavar="USER", help="Sign in; the password is asked for.")] = "",
-    password_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Read the password from the first line of a file.")
-    ] = None,
-    password_env: Annotated[
-        str, typer.Option(metavar="NAME", help="Read the password from this variable of the environment.")
-    ] = "",
-    password_keyring: Annotated[
-        str, typer.Option(metavar="SERVICE", help="Read the password from the desktop's keyring.")
-    ] = "",
+    password_file: PasswordFile = None,
+    password_env: PasswordEnv = "",
+    password_keyring: PasswordKeyring = "",
     helo: Annotated[str, typer.Option(metavar="NAME", help="What we call ourselves. Default: this host.")] = "",
     pipelining: Annotated[
         bool, typer.Option("--pipelining/--no-pipelining", help="Send commands in groups where it is offered.")
@@ -115,8 +110,8 @@ def send(
     )  # fmt: skip
     manner = Manner(
         server=server, mx=mx, node=node, data=data, dns=dns, mx_port=mx_port, source=source, tls=tls,
-        verify=not no_verify, ca=ca, tls_name=tls_name, username=auth, password_file=password_file,
-        password_env=password_env, password_keyring=password_keyring, helo=helo, pipelining=pipelining,
+        verify=not no_verify, ca=ca, tls_name=tls_name, username=auth,
+        password=PasswordSource(password_file, password_env, password_keyring), helo=helo, pipelining=pipelining,
         chunking=chunking, lmtp=lmtp, quit_after=quit_after, pause=pause, timeout=timeout,
     )  # fmt: skip
     way = prepare(manner)

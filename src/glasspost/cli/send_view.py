@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 from rich.text import Text
 
-from glasspost.cli.columns import width_of, wrapped
 from glasspost.cli.send_meaning import (
     Meaning,
     exit_code,
@@ -25,6 +24,7 @@ from glasspost.cli.send_meaning import (
     status_of,
 )
 from glasspost.cli.send_words import say, seconds
+from glasspost.explain.typography import width, wrapped
 from glasspost.outbound.sights import Calling, Closed, Connected, Gone, Heard, Moving, Noted, Said, Secured, Sight
 from glasspost.outbound.trial import Finding
 from glasspost.protocol.talk import escape
@@ -128,11 +128,11 @@ class View:
         self._line(left, "#", text, colour)
 
     def _mean(self, text: str) -> None:
-        for line in wrapped(text, self._width - _MEANING):
+        for line in wrapped(text, self._width - _MEANING, cut=True):
             self._print(Text(" " * _MEANING + line, "italic"))
 
     def _line(self, left: str, who: str, text: str, colour: str) -> None:
-        for number, line in enumerate(wrapped(text, self._width - _TEXT)):
+        for number, line in enumerate(wrapped(text, self._width - _TEXT, cut=True)):
             row = Text().append(f"{left if not number else '':>{_GUTTER - 1}} ", "dim")
             row.append(f"{who if not number else '':<3}", f"bold {colour}".strip())
             row.append(line, colour)
@@ -174,18 +174,18 @@ class View:
             self._fate(fate)
         self._console.print()
         code = exit_code(findings)
-        for line in wrapped(self._sum(findings, took, code), self._width):
+        for line in wrapped(self._sum(findings, took, code), self._width, cut=True):
             self._print(Text(line, "bold green" if not code else "bold red"))
 
     def _fate(self, findings: Sequence[Finding]) -> None:
         lang, status = self._lang, status_of(findings[0])
         meaning = meaning_of_finding(findings[0], lang)
         label = say(status, lang)
-        left = f" {label}{' ' * max(1, _TEXT - 1 - width_of(label))}"
+        left = f" {label}{' ' * max(1, _TEXT - 1 - width(label))}"
         said = [_said(one) or meaning.what for one in findings]
         for number, finding in enumerate(findings):
             self._print(Text().append(left, _COLOURS[status]).append(str(finding.recipient.address), "bold"))
-            left = " " * width_of(left)
+            left = " " * width(left)
             if said[number] not in said[number + 1 :]:
                 self._wrap("", said[number])
         if status not in ("accepted", "asked"):
@@ -202,8 +202,8 @@ class View:
 
     def _wrap(self, title: str, text: str, style: str = "") -> None:
         """A paragraph below a recipient; a title hangs out of it."""
-        indent = _TEXT + width_of(title)
-        for number, line in enumerate(wrapped(text, self._width - indent)):
+        indent = _TEXT + width(title)
+        for number, line in enumerate(wrapped(text, self._width - indent, cut=True)):
             row = Text(" " * (indent if number else _TEXT))
             if title and not number:
                 row.append(title, "bold")

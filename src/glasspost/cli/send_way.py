@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 import socket
 import ssl
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import typer
-
 from glasspost.cli.directory import Mistyped
+from glasspost.cli.secret import PasswordSource
 from glasspost.cli.send_letter import Post
 from glasspost.errors import GlasspostError, NotFound
+from glasspost.ip import is_loopback
 from glasspost.mail import reply as replies
 from glasspost.mail.envelope import Outcome, Recipient, Verdict
 from glasspost.mail.reply import Reply
@@ -54,9 +52,7 @@ class Manner:
     ca: Path | None
     tls_name: str
     username: str
-    password_file: Path | None
-    password_env: str
-    password_keyring: str
+    password: PasswordSource
     helo: str
     pipelining: bool
     chunking: bool
@@ -155,52 +151,13 @@ def _believed(ca: Path | None) -> ssl.SSLContext:
 
 
 def _password(manner: Manner) -> str:
-    """From a file, the environment, the keyring, or the person. Never from the command line, which others can read."""
-    sources = [bool(manner.password_file), bool(manner.password_env), bool(manner.password_keyring)]
     if not manner.username:
-        if any(sources):
+        if manner.password:
             raise Mistyped("a password for whom? Name the user with --auth")
         return ""
-    if sources.count(True) > 1:
-        raise Mistyped("one of --password-file, --password-env and --password-keyring is enough")
-    if manner.password_file is not None:
-        return _from_file(manner.password_file)
-    if manner.password_env:
-        password = os.environ.get(manner.password_env, "")
-        if not password:
-            raise Mistyped(f"the environment has no variable {manner.password_env}, or an empty one")
-        return password
-    if manner.password_keyring:
-        return _from_keyring(manner.password_keyring, manner.username)
-    if not sys.stdin.isatty():
+    password = manner.password.read(manner.username, f"Password of {manner.username}: ")
+    if password is None:
         raise Mistyped("no terminal to ask for the password; use --password-file or --password-env")
-    typed: str = typer.prompt(f"Password of {manner.username}", hide_input=True, err=True)
-    return typed
-
-
-def _from_file(path: Path) -> str:
-    try:
-        password = path.read_text(encoding="utf-8").split("\n")[0].rstrip("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise GlasspostError(f"the password cannot be read from {path}: {why}") from None
-    if not password:
-        raise GlasspostError(f"the first line of {path} is empty: there is no password in it")
-    return password
-
-
-def _from_keyring(service: str, username: str) -> str:
-    try:
-        import keyring
-        import keyring.errors
-    except ImportError:
-        raise GlasspostError("the keyring needs one package more: pip install 'glasspost[keyring]'") from None
-    try:
-        password = keyring.get_password(service, username)
-    except keyring.errors.KeyringError as error:
-        raise GlasspostError(f"the keyring cannot be read: {error}") from None
-    if not password:
-        raise NotFound(f"the keyring has no password of {username} for {service}; `keyring set {service} {username}`")
     return password
 
 
@@ -230,9 +187,7 @@ async def go(way: Way, letter: Post, watch: Watch, began: float) -> list[Finding
 def _plan(way: Way, letter: Post, hosts: tuple[Host, ...], recipients: list[Recipient]) -> Plan:
     manner = way.manner
     # Proof is demanded where it was asked for, and where a password depends on it.
-    local = all(
-        ipaddress.ip_address(address.partition("%")[0]).is_loopback for one in hosts for address in one.addresses
-    )
+    local = all(is_loopback(address) for one in hosts for address in one.addresses)
     encrypted = way.tls in ("require", "implicit") and (bool(manner.tls) or not manner.node)
     demanded = encrypted or (bool(manner.username) and not local)
     return Plan(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glasspost.cli.secret import PasswordEnv, PasswordFile, PasswordKeyring, PasswordSource
 from glasspost.errors import Exit
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from glasspost.cli.talk_session import TalkSession
 
 LangOption = Annotated[str, typer.Option("--lang", help="Explain in this language: en or zh.", metavar="LANG")]
-PasswordFile = Annotated[
-    Path | None, typer.Option("--password-file", help="A file whose first line is the password.", metavar="FILE")
-]
 Patience = Annotated[float, typer.Option("--timeout", min=0.1, help="Wait so long for an answer.", metavar="SECONDS")]
 Verify = Annotated[bool, typer.Option("--verify", help="TLS only with a certificate that is right for the name.")]
 Tls = Annotated[
@@ -43,7 +41,7 @@ class _Wishes:
     verify: bool
     lang: str
     save: Path | None
-    password_file: Path | None
+    password: PasswordSource
     timeout: float
     history: bool
 
@@ -58,6 +56,8 @@ def talk(
         Path | None, typer.Option("--save", help="Write the conversation down as a talk.", metavar="FILE")
     ] = None,
     password_file: PasswordFile = None,
+    password_env: PasswordEnv = "",
+    password_keyring: PasswordKeyring = "",
     timeout: Patience = 60.0,
     history: Annotated[bool, typer.Option("--history/--no-history", help="Keep typed commands for next time.")] = True,
 ) -> int:
@@ -66,14 +66,15 @@ def talk(
     Lines go to the server as they are typed; lines that begin with a colon are for us: :tls :auth :save :explain :help
     :quit. With commands on standard input each answer is awaited before the next is sent, and the exit code is 0
     where all was answered with yes, 7 where something was refused, 8 where the conversation failed. A password for
-    :auth comes from --password-file, from GLASSPOST_PASSWORD, or is asked for.
+    :auth comes from where an option says, from GLASSPOST_PASSWORD, or is asked for.
     """
     from glasspost.cli.talk_connection import IMPLICIT_TLS, read_place
     from glasspost.explain.explanation import known_language
 
     implicit = read_place(where).port in IMPLICIT_TLS if tls is None else tls
     language = known_language(lang) if explain else ""
-    wishes = _Wishes(where, implicit, verify, language, save, password_file, timeout, history)
+    password = PasswordSource(password_file, password_env, password_keyring)
+    wishes = _Wishes(where, implicit, verify, language, save, password, timeout, history)
     return asyncio.run(_talk(wishes))
 
 
@@ -109,9 +110,9 @@ async def _hold(wishes: _Wishes, connection: HandConnection, notebook: Notebook)
     if interactive:
         from glasspost.cli.talk_prompt import Person, converse
 
-        typist: Person | Scripted = Person(wishes.password_file, plain=not screen.colours)
+        typist: Person | Scripted = Person(wishes.password, plain=not screen.colours)
     else:
-        typist = Scripted(wishes.password_file)
+        typist = Scripted(wishes.password)
     session = TalkSession(connection, notebook, screen, typist, verify=wishes.verify)
     session.saved = wishes.save
     session.note(f"connected to {connection.place} at {connection.peer[0]}")
@@ -132,16 +133,14 @@ async def _hold(wishes: _Wishes, connection: HandConnection, notebook: Notebook)
 class Scripted:
     """A script answers no questions: it is warned, and does as it says. Passwords come from elsewhere."""
 
-    def __init__(self, password_file: Path | None) -> None:
-        self._password_file = password_file
+    def __init__(self, password: PasswordSource) -> None:
+        self._password = password
 
     async def ask(self, question: str) -> str | None:
         return None
 
-    async def ask_secret(self, question: str) -> str | None:
-        from glasspost.cli.secret import read_secret
-
-        return read_secret(self._password_file, question)
+    async def ask_secret(self, user: str, question: str) -> str | None:
+        return self._password.read(user, question)
 
     async def agrees(self, question: str) -> bool:
         return True

@@ -10,8 +10,8 @@ import asyncio
 import re
 import socket
 import ssl
+import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from glasspost.cli.directory import Mistyped
 from glasspost.errors import Exit, GlasspostError
@@ -148,37 +148,21 @@ async def call(place: Place, hand: ByHand, *, tls: bool, verify: bool, seconds: 
     return connection
 
 
-def tls_facts(tls: ssl.SSLObject | None, name: str, *, verified: bool) -> list[str]:
+def tls_lines(tls: ssl.SSLObject | None, name: str, *, verified: bool) -> list[str]:
     """What TLS stands on, in lines for people: version and cipher, whose certificate, and what was proved."""
     if tls is None:
         return []
-    cipher = tls.cipher()
-    lines = [f"TLS: {tls.version()}, {cipher[0] if cipher else 'no cipher'}"]
-    der = tls.getpeercert(True)
-    if der:
-        lines.append(_certificate_words(der))
+    from glasspost.net.certificate import in_full, shown_by, version_and_cipher
+
+    lines = [f"TLS: {', '.join(version_and_cipher(tls))}"]
+    try:
+        certificate = shown_by(tls)
+    except ValueError:
+        lines.append("certificate: cannot be read")
+    else:
+        lines += [in_full(certificate, time.time())] if certificate is not None else []
     if verified:
         lines.append(f"verified: it is {name}, by an authority that this machine trusts")
     else:
         lines.append("encrypted, but nobody proved who is there; `:tls verify` or --verify asks for proof")
     return lines
-
-
-def _certificate_words(der: bytes) -> str:
-    from cryptography import x509
-
-    try:
-        certificate = x509.load_der_x509_certificate(der)
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        own = ", ".join(str(one) for one in names.get_values_for_type(x509.DNSName)[:4])
-    except (ValueError, x509.ExtensionNotFound):
-        own = ""
-    try:
-        subject = own or certificate.subject.rfc4514_string() or "nobody"
-        issuer = certificate.issuer.rfc4514_string()
-        signed = "signed by itself" if certificate.issuer == certificate.subject else f"signed by {issuer}"
-        ends = certificate.not_valid_after_utc
-    except (ValueError, UnboundLocalError):
-        return "certificate: cannot be read"
-    since = "expired on" if ends < datetime.now(UTC) else "valid until"
-    return f"certificate: for {subject}, {signed}, {since} {ends:%Y-%m-%d}"

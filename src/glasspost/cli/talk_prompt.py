@@ -28,7 +28,7 @@ from prompt_toolkit.shortcuts import CompleteStyle
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import is_dumb_terminal
 
-from glasspost.cli.secret import ask_hidden, read_secret
+from glasspost.cli.secret import PasswordSource, ask_hidden
 from glasspost.cli.talk_session import OWN, TalkSession, leave
 from glasspost.errors import GlasspostError
 from glasspost.protocol.smtp_course import SmtpCourse
@@ -143,8 +143,8 @@ def hint(session: TalkSession) -> str:
 class Person:
     """Asks whoever sits at the terminal."""
 
-    def __init__(self, password_file: Path | None, *, plain: bool) -> None:
-        self._password_file = password_file
+    def __init__(self, password: PasswordSource, *, plain: bool) -> None:
+        self._password = password
         self._questions: PromptSession[str] = PromptSession(color_depth=ColorDepth.DEPTH_1_BIT if plain else None)
 
     async def ask(self, question: str) -> str | None:
@@ -153,8 +153,8 @@ class Person:
         except (EOFError, KeyboardInterrupt):
             return None
 
-    async def ask_secret(self, question: str) -> str | None:
-        return read_secret(self._password_file, question)
+    async def ask_secret(self, user: str, question: str) -> str | None:
+        return self._password.read(user, question)
 
     async def agrees(self, question: str) -> bool:
         said = await self.ask(f"{question} [y/N] ")

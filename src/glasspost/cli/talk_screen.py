@@ -10,12 +10,12 @@ Whatever a server says is escaped before it is shown: no stranger moves anybody'
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import unicodedata
 from typing import TextIO
 
+from glasspost.cli.record import columns_of
 from glasspost.explain.explainer import explain
+from glasspost.explain.typography import wrapped
 from glasspost.protocol.answers import Answer
 from glasspost.protocol.by_hand import ServerLine
 from glasspost.protocol.talk import CLIENT, NOTE, SERVER, escape, print_line
@@ -83,12 +83,12 @@ class Screen:
 
     def note(self, text: str, *, warning: bool = False) -> None:
         """Anything that was not on the wire."""
-        for line in wrap(text, self.width - 2):
+        for line in wrapped(text, self.width - 2):
             self._print(NOTE, line, _COLOURS["warning" if warning else NOTE])
 
     def entry(self, word: str, text: str) -> None:
         """One entry of a list: a word, and what it means beside it."""
-        lines = wrap(text, max(20, self.width - _ENTRY - 3))
+        lines = wrapped(text, max(20, self.width - _ENTRY - 3))
         for number, line in enumerate(lines):
             self._print(NOTE, f"{word if not number else '':<{_ENTRY}} {line}", _COLOURS[NOTE])
 
@@ -101,7 +101,7 @@ class Screen:
     @property
     def width(self) -> int:
         """In columns. What is not a terminal gets whole lines."""
-        return shutil.get_terminal_size().columns if self.out.isatty() else 1 << 30
+        return columns_of(self.out)
 
     def _print(self, who: str, text: str, colour: str) -> None:
         line = print_line(who, text.encode("utf-8", "surrogateescape")) if who == NOTE else f"{who}: {text}".rstrip()
@@ -120,34 +120,3 @@ def _first_sentence(text: str) -> str:
         if mark in text:
             return text[: text.index(mark) + 1]
     return text
-
-
-def wrap(text: str, width: int) -> list[str]:
-    """Lines of at most so many columns, broken at blanks, and between Chinese characters."""
-    lines = [""]
-    column = 0
-    for word in _words(text):
-        cells = sum(map(_cells, word.rstrip(" ")))
-        if column and column + cells > width:
-            lines[-1] = lines[-1].rstrip()
-            lines.append("")
-            column = 0
-        lines[-1] += word
-        column += sum(map(_cells, word))
-    return [line.rstrip() for line in lines]
-
-
-def _words(text: str) -> list[str]:
-    """Pieces between which a line may end, each with the blanks behind it."""
-    words: list[str] = [""]
-    for at, char in enumerate(text):
-        before = text[at - 1] if at else ""
-        wide = _cells(char) == 2 and unicodedata.category(char)[0] != "P"
-        if (before == " " and char != " ") or (wide and before) or (before and _cells(before) == 2 and char.isalnum()):
-            words.append("")
-        words[-1] += char
-    return words
-
-
-def _cells(char: str) -> int:
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from glasspost.cli.talk_connection import HandConnection, tls_facts
+from glasspost.cli.talk_connection import HandConnection, tls_lines
 from glasspost.cli.talk_notebook import Notebook
 from glasspost.cli.talk_screen import Screen
 from glasspost.errors import GlasspostError
@@ -31,7 +31,7 @@ class Typist(Protocol):
     """Who leads the conversation. Each of these gives None (or False) where nobody answers."""
 
     async def ask(self, question: str) -> str | None: ...
-    async def ask_secret(self, question: str) -> str | None: ...
+    async def ask_secret(self, user: str, question: str) -> str | None: ...
     async def agrees(self, question: str) -> bool: ...
 
 
@@ -143,7 +143,7 @@ class TalkSession:
 
     def show_tls(self) -> None:
         """Say what TLS stands on."""
-        for fact in tls_facts(self.connection.tls, self.connection.place.name, verified=self.verify):
+        for fact in tls_lines(self.connection.tls, self.connection.place.name, verified=self.verify):
             self.note(fact)
 
     def tell_end(self) -> None:
@@ -229,7 +229,7 @@ class TalkSession:
             if not await self.typist.agrees("Sign in all the same?"):
                 return
         user = arguments[0] if arguments else await self.typist.ask("user: ")
-        password = await self.typist.ask_secret(f"password of {user}: ") if user else None
+        password = await self.typist.ask_secret(user, f"password of {user}: ") if user else None
         if not user or password is None:
             self.screen.note("Not signed in: a name and a password are needed.", warning=True)
             self.refusals += 1

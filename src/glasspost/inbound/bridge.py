@@ -12,19 +12,17 @@ whomever it may write to, and read nothing.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 from glasspost.inbound.client import Client
+from glasspost.ip import IpNetwork, read_ip
 from glasspost.mail import reply as say
 from glasspost.mail.address import Address
 from glasspost.mail.envelope import Envelope
 from glasspost.mail.reply import Reply
 from glasspost.protocol.sasl import Credentials, Digest, Question
-
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +62,9 @@ class Bridge:
     def by_network(self, ip: str) -> Device | None:
         """The device that an address belongs to: the one with the narrowest network around it."""
         try:
-            address = ipaddress.ip_address(ip)
+            address = read_ip(ip)
         except ValueError:
             return None
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
         found = [
             (network.prefixlen, device)
             for device in self._devices

@@ -14,6 +14,7 @@ from glasspost.inbound.limits import TooMuchAtOnce
 from glasspost.mail import reply as say
 from glasspost.mail.message import HeaderScan, received_header
 from glasspost.mail.reply import Reply
+from glasspost.net.certificate import version_and_cipher
 from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.storage.bodies import Draft
 from glasspost.storage.spooled import Intake
@@ -72,7 +73,4 @@ def traced_intake(core: SmtpServer, draft: Draft, ip: str, tls: ssl.SSLObject | 
 
 def tls_words(tls: ssl.SSLObject | None) -> str:
     """Version and cipher for people to read; empty in the clear."""
-    if tls is None:
-        return ""
-    cipher = tls.cipher()
-    return f"{tls.version()} {cipher[0] if cipher else ''}".strip()
+    return " ".join(version_and_cipher(tls)) if tls is not None else ""

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from glasspost.inbound.client import Client
 from glasspost.inbound.gates import Gate, Step
 from glasspost.inbound.rules import is_postmaster
+from glasspost.ip import IpNetwork, read_ip
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import Envelope, Recipient
 from glasspost.mail.reply import Reply
 from glasspost.net.dns import Found, Resolver, Trouble
 
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 ERRORS = ipaddress.ip_network("127.255.255.0/24")  # what lists answer to who may not ask: no word about the client
 TEXT_LIMIT = 200  # octets of a list's text in a reply
 _NOT_PLAIN = re.compile(r"[^ -~]+")
@@ -125,8 +125,6 @@ class DnsLists(Gate):
 
 def query_name(ip: str, domain: str) -> str:
     """What a list is asked for: the address backwards, below the list's name (RFC 5782 §2.1, §2.4)."""
-    address = ipaddress.ip_address(ip.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    address = read_ip(ip)
     backwards = address.reverse_pointer.removesuffix(".in-addr.arpa").removesuffix(".ip6.arpa")
     return f"{backwards}.{domain}"

@@ -14,9 +14,8 @@ from __future__ import annotations
 from glasspost.inbound.buckets import wait_words
 from glasspost.inbound.client import Client
 from glasspost.inbound.gates import Gate, Step
-from glasspost.inbound.limits import counted_as
-from glasspost.inbound.rates import network_of
 from glasspost.inbound.rules import is_postmaster
+from glasspost.ip import counted_as, surroundings
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import Envelope, Recipient
 from glasspost.storage.greylist import Greylist
@@ -33,7 +32,7 @@ class Greylisting(Gate):
         if not client.is_stranger or client.facts.get("allowed recipient") or is_postmaster(recipient):
             return None
         key = counted_as(client.ip)
-        network = key if ":" in key else network_of(key)
+        network = key if ":" in key else surroundings(key)
         if passes := self._greylist.knows(network):
             client.spared = f"greylist: {network} has come through {passes} times"
             client.note(client.spared)

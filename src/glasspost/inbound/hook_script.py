@@ -18,10 +18,9 @@ from typing import Any
 
 from glasspost.errors import GlasspostError
 from glasspost.hooks import ARITY, NAMES
+from glasspost.stamps import Stamp, stamp_of
 
 _numbers = count(1)
-
-Stamp = tuple[int, int, int] | None
 
 
 class HooksBroken(GlasspostError):
@@ -39,15 +38,6 @@ class Script:
     @property
     def name(self) -> str:
         return self.path.name
-
-
-def stamp_of(path: Path) -> Stamp:
-    """What changes when a file does; None where it is not there."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def load_script(path: Path) -> Script:

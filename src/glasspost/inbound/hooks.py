@@ -22,11 +22,12 @@ from glasspost.ids import write_id
 from glasspost.inbound.client import Client
 from glasspost.inbound.gates import Arrival, Gate, Step
 from glasspost.inbound.hook_runner import HookFailed, HookRunner
-from glasspost.inbound.hook_script import HooksBroken, Script, load_script, stamp_of
+from glasspost.inbound.hook_script import HooksBroken, Script, load_script
 from glasspost.mail import reply as say
 from glasspost.mail.address import path_text
 from glasspost.mail.envelope import Envelope, Recipient
 from glasspost.mail.reply import Reply
+from glasspost.stamps import stamp_of
 from glasspost.storage.fates import Fate
 from glasspost.storage.spooled import Intake
 

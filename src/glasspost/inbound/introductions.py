@@ -16,6 +16,7 @@ import ipaddress
 
 from glasspost.inbound.client import Client
 from glasspost.inbound.gates import Gate, Step
+from glasspost.ip import read_ip
 from glasspost.mail import reply as say
 from glasspost.mail.address import a_label
 from glasspost.mail.reply import Reply
@@ -124,9 +125,7 @@ class ReverseName(Gate):
 
 async def confirmed_name(resolver: Resolver, ip: str) -> tuple[str, str, bool]:
     """The name of an address that leads back to it; else why there is none, and whether that may change soon."""
-    address = ipaddress.ip_address(ip.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
+    address = read_ip(ip)
     found = await resolver.reverse(str(address))
     if isinstance(found, Trouble):
         return "", found.reason, True

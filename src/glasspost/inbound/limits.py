@@ -6,9 +6,8 @@ Does not live here: limits within one conversation (protocol/smtp_server.py), wh
 
 from __future__ import annotations
 
-import ipaddress
-
 from glasspost.errors import StoreError
+from glasspost.ip import counted_as
 from glasspost.mail import reply as say
 from glasspost.mail.reply import Reply
 from glasspost.storage.bodies import Draft
@@ -123,16 +122,3 @@ class Share:
 
 class TooMuchAtOnce(StoreError):
     """More is coming in at once than memory is set aside for."""
-
-
-def counted_as(ip: str) -> str:
-    """The unit in which clients are counted: an IPv4 address, or the /64 that one IPv6 customer has."""
-    if ":" not in ip:
-        return ip
-    try:
-        address = ipaddress.IPv6Address(ip.partition("%")[0])
-    except ValueError:
-        return ip
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Network((address, 64), strict=False).network_address)

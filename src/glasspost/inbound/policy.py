@@ -11,6 +11,7 @@ import ipaddress
 from dataclasses import dataclass, field
 
 from glasspost.inbound.client import Client
+from glasspost.ip import IpNetwork
 from glasspost.mail import reply as say
 from glasspost.mail.address import Address
 from glasspost.mail.envelope import Envelope, Recipient
@@ -19,8 +20,6 @@ from glasspost.protocol.grammar import Fault, read_path
 from glasspost.storage.accounts import Directory
 from glasspost.storage.mailboxes import Mailboxes
 from glasspost.storage.resolution import Account, Disabled, Local, NoSuchUser
-
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from glasspost.clock import Clock
 from glasspost.inbound.client import Client
 from glasspost.inbound.gates import Gate, Step
-from glasspost.inbound.limits import counted_as
+from glasspost.ip import counted_as
 from glasspost.mail import reply as say
 from glasspost.mail.reply import Reply
 

@@ -11,14 +11,13 @@ recipient too many. Each names the time after which it is worth trying again.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 
 from glasspost.clock import Clock
 from glasspost.inbound.buckets import Buckets, Rate, wait_words
 from glasspost.inbound.client import Client
 from glasspost.inbound.gates import Gate, Step
-from glasspost.inbound.limits import counted_as
+from glasspost.ip import counted_as, surroundings
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import Envelope, Recipient
 from glasspost.mail.reply import Reply
@@ -68,9 +67,9 @@ class ClientRates(Gate):
             )
         if seconds := self._connections.take(key):
             return say.CONNECTIONS_TOO_FAST.saying(wait=wait_words(seconds)).because(f"connections of {key}")
-        surroundings = network_of(client.ip)
-        if seconds := self._network.take(surroundings):
-            return say.NETWORK_TOO_FAST.saying(wait=wait_words(seconds)).because(f"connections of {surroundings}")
+        network = surroundings(client.ip)
+        if seconds := self._network.take(network):
+            return say.NETWORK_TOO_FAST.saying(wait=wait_words(seconds)).because(f"connections of {network}")
         return None
 
     def refused(self, client: Client, step: str, reply: Reply) -> Step:
@@ -132,14 +131,3 @@ class AccountRates(Gate):
         if seconds := self._recipients.take(client.account.id):
             return say.ACCOUNT_RECIPIENTS_TOO_FAST.saying(wait=wait_words(seconds)).because(client.account.address)
         return None
-
-
-def network_of(ip: str) -> str:
-    """The surroundings of an address, which are often one owner's: its IPv4 /24 or IPv6 /48."""
-    try:
-        address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(ip.partition("%")[0])
-    except ValueError:
-        return ip
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))

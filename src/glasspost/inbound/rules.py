@@ -28,12 +28,13 @@ from glasspost.clock import Clock
 from glasspost.errors import ConfigurationError, Problem
 from glasspost.inbound.client import Client
 from glasspost.inbound.gates import Gate, Step
+from glasspost.ip import IpNetwork, read_ip
 from glasspost.mail import reply as say
 from glasspost.mail.address import Address, a_label, address_from_text
 from glasspost.mail.envelope import Envelope, Recipient
+from glasspost.stamps import stamp_of
 from glasspost.storage.resolution import fold
 
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOK_AGAIN = 10.0  # seconds between two looks at whether a file has changed
 _RULE = re.compile(r"(allow|deny)\s+(client|sender|recipient)\s+(\S+)(?:\s+(.*))?")
 
@@ -97,11 +98,9 @@ class RuleBook:
     def client(self, ip: str) -> Rule | None:
         """The rule for a client's address: that of the longest network."""
         try:
-            address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.ip_address(ip.partition("%")[0])
+            address = read_ip(ip)
         except ValueError:
             return None
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
         number, bits = int(address), address.max_prefixlen
         for version, length in self._lengths:
             if version == address.version:
@@ -163,7 +162,7 @@ class Rules:
             self.mistake = " ".join(str(error).split())
 
     def _look(self) -> list[object]:
-        return [_stamp(path) for path in self._files]
+        return [stamp_of(path) for path in self._files]
 
     def _read(self) -> RuleBook:
         rules = list(self._lines)
@@ -227,14 +226,6 @@ def is_postmaster(recipient: Recipient) -> bool:
     """Whether this is the one address that must stay reachable whatever is thought of a sender (RFC 5321 §4.5.1), or
     the one for complaints (RFC 2142 §4)."""
     return recipient.address.local.lower() in ("postmaster", "abuse")
-
-
-def _stamp(path: Path) -> object:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _told(line: str, key: str, path: str, number: int) -> Rule:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Coroutine
 
 from glasspost.inbound.checks import tls_words
@@ -30,7 +31,7 @@ from glasspost.storage.transcripts import Recording
 UNREAD_LIMIT = 64 * 1024  # octets a client may send ahead while an answer is owed; then it must wait
 
 
-class Visit(Connection):
+class Visit(Connection, ABC):
     """One connection of one client. `_run` is what a conversation makes of the octets that have come."""
 
     __slots__ = (
@@ -227,13 +228,13 @@ class Visit(Connection):
         if output:
             self.send(output)
 
+    @abstractmethod
     def _run(self) -> None:
         """Octets have come, or an answer: go on with the conversation. In session.py."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _forget(self) -> None:
         """The transaction under way is over without a message. In session.py."""
-        raise NotImplementedError
 
     # --- TLS -----------------------------------------------------------------------------------
 

@@ -9,17 +9,15 @@ said (inbound/, retrieval/).
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Sequence
 
 import structlog
 
+from glasspost.ip import IpNetwork, is_within
 from glasspost.net.connection import Connection
 from glasspost.net.proxy_header import MalformedHeader, read_header
-
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 HEADER_TIME = 10.0  # seconds for a proxy to say who calls; it is on the wire already, or something is wrong
 _OUT_OF_DESCRIPTORS = 0.5  # seconds until accepting is tried again
@@ -91,16 +89,3 @@ class ProxiedServer:
         except BaseException:
             sock.close()
             raise
-
-
-def is_within(address: str, networks: Sequence[IpNetwork]) -> bool:
-    """Whether an address is in one of the networks. IPv4 dressed as IPv6 counts as what it is."""
-    if not networks:
-        return False
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return any(found in network for network in networks)

@@ -42,16 +42,19 @@ class TlsFacts:
     checked: bool
 
 
+def version_and_cipher(tls: ssl.SSLObject) -> tuple[str, str]:
+    """What protects a connection: `TLSv1.3`, `TLS_AES_256_GCM_SHA384`."""
+    cipher = tls.cipher()
+    return tls.version() or "no TLS", cipher[0] if cipher else "no cipher"
+
+
 def tls_facts(tls: ssl.SSLObject, name: str, context: ssl.SSLContext, now: float) -> TlsFacts:
     """The facts of a connection to a server that was called `name`. `context` knows which authorities are believed."""
-    version, cipher = tls.version() or "", (tls.cipher() or ("",))[0]
-    shown = tls.getpeercert(True)
+    version, cipher = version_and_cipher(tls)
+    certificate = shown_by(tls)
     checked = tls.context.verify_mode is ssl.CERT_REQUIRED
-    if shown is None:  # a cipher without certificates; our contexts have none
-        return TlsFacts(
-            tls.version() or "", cipher[0] if cipher else "", "", "", (), 0.0, 0.0, "no certificate", checked
-        )
-    certificate = x509.load_der_x509_certificate(shown)
+    if certificate is None:  # a cipher without certificates; our contexts have none
+        return TlsFacts(version, cipher, "", "", (), 0.0, 0.0, "no-certificate", checked)
     names = tuple(str(one) for one in _alternatives(certificate))
     fault = "" if checked else why_not_believed(certificate, _rest_of_chain(tls), name, context, now)
     return TlsFacts(
@@ -147,6 +150,19 @@ def in_short(certificate: x509.Certificate) -> str:
     subject = _common_name(certificate.subject) or next(iter(dns_names(certificate)), "") or _name(certificate.subject)
     issuer = _name(certificate.issuer)
     return f"certificate of {subject} by {issuer}, until {certificate.not_valid_after_utc:%Y-%m-%d}"
+
+
+def in_full(certificate: x509.Certificate, now: float) -> str:
+    """For which names a certificate is, by whom, and whether it is still good: one line for whoever looks closely."""
+    try:
+        names = ", ".join(dns_names(certificate)[:4]) or certificate.subject.rfc4514_string() or "nobody"
+        itself = certificate.issuer == certificate.subject
+        issuer = "itself" if itself else certificate.issuer.rfc4514_string()
+        ends = certificate.not_valid_after_utc
+    except ValueError:
+        return "certificate: cannot be read"
+    since = "expired on" if ends.timestamp() < now else "valid until"
+    return f"certificate: for {names}, signed by {issuer}, {since} {ends:%Y-%m-%d}"
 
 
 def dns_names(certificate: x509.Certificate) -> tuple[str, ...]:

@@ -18,10 +18,9 @@ from cryptography import x509
 
 from glasspost.errors import ConfigurationError
 from glasspost.mail.address import a_label
-from glasspost.net.certificate import dns_names, in_short
+from glasspost.net.certificate import dns_names, in_short, version_and_cipher
 from glasspost.net.tls import ServerContext, server_context
-
-_FileState = tuple[int, int, int]  # when it was changed, in nanoseconds; its size; which file it is
+from glasspost.stamps import Stamp, stamp_of
 
 
 class Pair(NamedTuple):
@@ -46,7 +45,7 @@ class _Shown:
     """One pair as it was read last."""
 
     pair: Pair
-    state: tuple[_FileState, _FileState] | None
+    state: tuple[Stamp, Stamp]
     context: ssl.SSLContext
     names: tuple[str, ...]
 
@@ -80,7 +79,7 @@ class ShownCertificates:
         """
         changes = []
         for place, old in enumerate(self._shown):
-            state = _state(old.pair)
+            state = _stamps(old.pair)
             if state == old.state:
                 continue
             try:
@@ -96,7 +95,7 @@ class ShownCertificates:
         return changes
 
     def _read(self, pair: Pair) -> _Shown:
-        state = _state(pair)  # before the reading: what is written meanwhile is a change at the next look
+        state = _stamps(pair)  # before the reading: what is written meanwhile is a change at the next look
         context = server_context(*pair, self._minimum)
         certificate = x509.load_pem_x509_certificates(pair.certificate.read_bytes())[0]
         context.shows = in_short(certificate)
@@ -120,17 +119,10 @@ class ShownCertificates:
 
 def shown_words(tls: ssl.SSLObject) -> str:
     """A TLS connection of ours as a server, for the record: version, cipher, and the certificate that was shown."""
-    cipher = tls.cipher()
-    words = f"{tls.version()} {cipher[0] if cipher else 'no cipher'}"
+    words = " ".join(version_and_cipher(tls))
     shows = tls.context.shows if isinstance(tls.context, ServerContext) else ""
     return f"{words}, shown: {shows}" if shows else words
 
 
-def _state(pair: Pair) -> tuple[_FileState, _FileState] | None:
-    """What tells whether the files are the same as before; None where one is not there."""
-    try:
-        found = [path.stat() for path in pair]
-    except OSError:
-        return None
-    first, second = ((one.st_mtime_ns, one.st_size, one.st_ino) for one in found)
-    return first, second
+def _stamps(pair: Pair) -> tuple[Stamp, Stamp]:
+    return stamp_of(pair.certificate), stamp_of(pair.key)

@@ -29,7 +29,7 @@ from glasspost.node.certificates import SELF_SIGNED, is_self_signed
 from glasspost.node.config import Reading, Steps
 from glasspost.node.permissions import check_folder, open_secrets
 from glasspost.node.privileges import identity
-from glasspost.node.relay_settings import first_line
+from glasspost.node.secret_sources import first_line
 from glasspost.node.settings import Config, Listener
 from glasspost.storage.database import open_connection
 from glasspost.storage.folder import Folder

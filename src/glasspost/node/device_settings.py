@@ -12,9 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from glasspost.errors import ConfigurationError, Problem
 from glasspost.mail.address import Address, address_from_text
-from glasspost.node.relay_settings import first_line
+from glasspost.node.secret_sources import SecretSource
 from glasspost.node.values import File, Kind, Network, Secret, Section, Text, read_name
 
 Forgiven = Literal["brackets", "no-hello", "hello-name", "line-end", "body-line-end", "header", "old-tls"]
@@ -103,27 +102,23 @@ class Device(Section):
     )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        has_password = bool(self.password.get_secret_value()) or self.password_file is not None
+        has_password = self._password.given
         if not self.networks and not self.username:
             yield "name", "Cannot be known: give networks, or username and a password."
         if self.username and not has_password:
             yield "username", "Has no password: give password or password_file."
         if has_password and not self.username:
-            yield "password" if self.password_file is None else "password_file", "Has no username."
-        if self.password.get_secret_value() and self.password_file is not None:
-            yield "password", "Is given twice: here and in password_file."
+            yield self._password.place, "Has no username."
+        yield from self._password.contradictions()
 
     def secret(self) -> str:
         """The password, from wherever it is; empty where there is none. Raises ConfigurationError where
         `password_file` cannot be read."""
-        if self.password_file is None:
-            return self.password.get_secret_value()
-        try:
-            return first_line(self.password_file)
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(
-                [Problem(str(self.password_file), 0, "device.password_file", str(error))]
-            ) from None
+        return self._password.read("device")
+
+    @property
+    def _password(self) -> SecretSource:
+        return SecretSource("password", self.password, self.password_file)
 
 
 def quarrels(devices: Sequence[Device]) -> Iterator[tuple[str, str]]:

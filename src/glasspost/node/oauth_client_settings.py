@@ -12,9 +12,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from glasspost.errors import ConfigurationError, Problem
 from glasspost.net.token_endpoint import OauthClient as Client
-from glasspost.node.relay_settings import Smarthost, first_line
+from glasspost.node.relay_settings import Smarthost
+from glasspost.node.secret_sources import SecretSource
 from glasspost.node.sign_in_settings import is_safe
 from glasspost.node.values import File, Kind, Secret, Section, Text
 
@@ -54,20 +54,16 @@ class OauthClient(Section):
             url = getattr(self, key)
             if (url or key == "token_url") and not is_safe(url):
                 yield key, "Must begin with https:// (http:// only for this machine's own addresses)."
-        if self.client_secret.get_secret_value() and self.client_secret_file is not None:
-            yield "client_secret", "Is given twice: here and in client_secret_file."
+        yield from self._client_secret.contradictions()
 
     def client(self) -> Client:
         """As the rest of the house knows it. Raises ConfigurationError where the file cannot be read."""
-        secret = self.client_secret.get_secret_value()
-        if self.client_secret_file is not None:
-            try:
-                secret = first_line(self.client_secret_file)
-            except (OSError, ValueError) as error:
-                raise ConfigurationError(
-                    [Problem(str(self.client_secret_file), 0, "oauth_client.client_secret_file", str(error))]
-                ) from None
+        secret = self._client_secret.read("oauth_client")
         return Client(self.name, self.token_url, self.client_id, secret, self.device_url, self.scope)
+
+    @property
+    def _client_secret(self) -> SecretSource:
+        return SecretSource("client_secret", self.client_secret, self.client_secret_file)
 
 
 def oauth_contradictions(clients: Sequence[OauthClient], smarthosts: Sequence[Smarthost]) -> Iterator[tuple[str, str]]:

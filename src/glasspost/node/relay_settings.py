@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr
 
-from glasspost.errors import ConfigurationError, Problem
+from glasspost.node.secret_sources import SecretSource
 from glasspost.node.values import (
     DAY,
     HOUR,
@@ -187,7 +186,7 @@ class Smarthost(Section):
     )
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        has_password = bool(self.password.get_secret_value()) or self.password_file is not None
+        has_password = self._password.given
         if self.oauth and not self.username:
             yield "oauth", "Has no username: a token is sent with the name of the mailbox."
         if self.oauth and has_password:
@@ -203,9 +202,8 @@ class Smarthost(Section):
         if self.socket is not None and self.tls != "none":
             yield "tls", "A socket on this machine needs none."
         if has_password and not self.username:
-            yield "password" if self.password_file is None else "password_file", "Has no username."
-        if self.password.get_secret_value() and self.password_file is not None:
-            yield "password", "Is given twice: here and in password_file."
+            yield self._password.place, "Has no username."
+        yield from self._password.contradictions()
         if self.implicit_tls and self.tls in ("none", "may"):
             yield "tls", 'With implicit_tls there is always TLS: "encrypt" or "verify".'
         if self.ca_file is not None and self.tls != "verify":
@@ -214,22 +212,11 @@ class Smarthost(Section):
     def secret(self) -> str:
         """The password, from wherever it is; empty where there is none. Raises ConfigurationError where
         `password_file` cannot be read."""
-        if self.password_file is None:
-            return self.password.get_secret_value()
-        try:
-            return first_line(self.password_file)
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(
-                [Problem(str(self.password_file), 0, "smarthost.password_file", str(error))]
-            ) from None
+        return self._password.read("smarthost")
 
-
-def first_line(path: Path) -> str:
-    """The first line of a password file. Raises OSError or ValueError where there is none."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    if not lines or not lines[0]:
-        raise ValueError("Is empty: its first line must be the password.")
-    return lines[0]
+    @property
+    def _password(self) -> SecretSource:
+        return SecretSource("password", self.password, self.password_file)
 
 
 class Dns(Section):

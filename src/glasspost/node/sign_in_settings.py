@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr
 
-from glasspost.errors import ConfigurationError, Problem
-from glasspost.node.relay_settings import first_line
+from glasspost.node.secret_sources import SecretSource
 from glasspost.node.values import MINUTE, Count, Duration, File, Network, Secret, Section, Text, read_network
 
 
@@ -89,19 +88,15 @@ class Oauth(Section):
             for key in ("issuer", "audience"):
                 if not getattr(self, key):
                     yield key, "Is needed with keys: otherwise a token made for somebody else would be good here."
-        if self.client_secret.get_secret_value() and self.client_secret_file is not None:
-            yield "client_secret", "Is given twice: here and in client_secret_file."
+        yield from self._client_secret.contradictions()
 
     def secret(self) -> str:
         """client_secret, from wherever it is. Raises ConfigurationError where the file cannot be read."""
-        if self.client_secret_file is None:
-            return self.client_secret.get_secret_value()
-        try:
-            return first_line(self.client_secret_file)
-        except (OSError, ValueError) as error:
-            raise ConfigurationError(
-                [Problem(str(self.client_secret_file), 0, "oauth.client_secret_file", str(error))]
-            ) from None
+        return self._client_secret.read("oauth")
+
+    @property
+    def _client_secret(self) -> SecretSource:
+        return SecretSource("client_secret", self.client_secret, self.client_secret_file)
 
 
 def is_safe(url: str) -> bool:

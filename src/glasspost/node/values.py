@@ -21,6 +21,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from glasspost.ip import IpNetwork
 from glasspost.mail.address import a_label
 
 KB = 1024
@@ -171,9 +172,6 @@ def read_host(value: object) -> str:
 def read_optional_host(value: object) -> str:
     """A domain name or an IP address, or nothing."""
     return "" if value == "" else read_host(value)
-
-
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def read_network(value: object) -> IpNetwork:

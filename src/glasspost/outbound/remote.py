@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 from glasspost.clock import Clock
 from glasspost.mail import reply as replies
 from glasspost.mail.envelope import Outcome, Verdict
-from glasspost.net.certificate import in_short, is_for, shown_by
+from glasspost.net.certificate import in_short, is_for, shown_by, version_and_cipher
 from glasspost.net.dialer import Callee, DialError, tls_fault
 from glasspost.net.tls import ClientContexts
 from glasspost.outbound import requiretls
@@ -340,7 +340,7 @@ class RemoteCourier:
         tls = conversation.tls
         assert tls is not None
         certificate = shown_by(tls)
-        conversation.recording.note(tls_words(tls, certificate, route))
+        conversation.recording.note(_proof_words(tls, certificate, route))
         if route.tls != "verify" or not route.names:
             return None
         if certificate is not None and any(is_for(certificate, name) for name in route.names):
@@ -354,13 +354,12 @@ class RemoteCourier:
         return self._contexts.verifying(route.ca_file, any_name=bool(route.names))
 
 
-def tls_words(tls: ssl.SSLObject, certificate: x509.Certificate | None, route: Route) -> str:
+def _proof_words(tls: ssl.SSLObject, certificate: x509.Certificate | None, route: Route) -> str:
     """What TLS has proved, for the record: version, cipher, certificate, and how it was verified."""
-    cipher = tls.cipher()
     shown = in_short(certificate) if certificate is not None else "no certificate"
     if route.tls != "verify":
         proof = f'not checked: TLS "{route.tls}" asks for no proof'
     else:
         by = f"by {route.ca_file.name}" if route.ca_file is not None else "by the system's authorities"
         proof = f"verified {by}, for {' or '.join(route.names) if route.names else 'the host name'}"
-    return f"{tls.version()}, {cipher[0] if cipher else 'no cipher'}, {shown}, {proof}"
+    return ", ".join((*version_and_cipher(tls), shown, proof))

@@ -20,6 +20,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
 
+from glasspost.ip import read_ip
 from glasspost.mail import reply
 from glasspost.mail.address import a_label
 from glasspost.mail.reply import Reply
@@ -269,9 +270,7 @@ class Router:
         """
         usable: dict[str, None] = {}
         for text in addresses:
-            address = ipaddress.ip_address(text)
-            if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-                address = address.ipv4_mapped
+            address = read_ip(text)
             wanted = self._settings.ipv6 if address.version == 6 else self._settings.ipv4
             if wanted and not address.is_unspecified and not address.is_multicast:
                 usable[str(address)] = None

@@ -8,11 +8,11 @@ The message is never to blame: it waits until the settings, or the provider, are
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from glasspost.errors import GlasspostError
+from glasspost.ip import is_loopback
 from glasspost.mail import reply as replies
 from glasspost.mail.reply import Reply
 from glasspost.net.token_endpoint import TokenDelayed
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 async def sign_in(conversation: Conversation, route: Route, bearers: Mapping[str, Bearer]) -> Setback | None:
     """AUTH, as the route says. A secret goes over TLS, or does not leave the machine. None where it worked."""
     client, server = conversation.client, conversation.server
-    if not client.secure and not _is_loopback(conversation.peer[0]):
+    if not client.secure and not is_loopback(conversation.peer[0]):
         fault = "passwords travel only encrypted"
         return ours(conversation, replies.SIGN_IN_IMPOSSIBLE.saying(server=server, fault=fault))
     if not (client.token_mechanism if route.oauth else client.sign_in_mechanism):
@@ -65,10 +65,3 @@ async def _by_token(conversation: Conversation, route: Route, bearer: Bearer) ->
         setback.conclusive = True  # the other hosts take the same token
         return setback
     return reply
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    except ValueError:
-        return False

@@ -8,11 +8,11 @@ queue, which goes by remote.py: a trial keeps nothing, tries nothing again, and 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from glasspost.ip import is_loopback
 from glasspost.mail import reply as replies
 from glasspost.mail.address import a_label
 from glasspost.mail.envelope import Envelope, Outcome, Recipient, Verdict
@@ -214,7 +214,7 @@ class Trial:
     async def _sign_in(self, conversation: WatchedConversation) -> _Stop | None:
         """AUTH (RFC 4954). A password goes over TLS, or does not leave the machine."""
         client, server = conversation.client, conversation.server
-        if not client.secure and not _is_loopback(conversation.peer[0]):
+        if not client.secure and not is_loopback(conversation.peer[0]):
             fault = "passwords travel only encrypted"
             return self._stop(Phase.AUTH, replies.SIGN_IN_IMPOSSIBLE.saying(server=server, fault=fault))
         if not client.sign_in_mechanism:
@@ -307,10 +307,3 @@ def _our_end(conversation: WatchedConversation) -> str:
     assert conversation.transport is not None
     local = conversation.transport.get_extra_info("sockname")
     return f"[{local[0]}]:{local[1]}" if isinstance(local, tuple) else ""
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    except ValueError:
-        return False

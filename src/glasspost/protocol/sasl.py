@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -115,7 +116,7 @@ class Exchange(Protocol):
     def keys(self, keys: ScramKeys) -> Step: ...
 
 
-class Steps:
+class Steps(ABC):
     """What most exchanges have in common: the client speaks first, in one place or the other, and no keys are asked."""
 
     def begin(self, initial: str | None) -> Step:
@@ -126,9 +127,9 @@ class Steps:
     def go_on(self, line: str) -> Step:
         return self.hear(decode(line))
 
+    @abstractmethod
     def hear(self, data: bytes) -> Step:
         """The client's next message, out of its base64."""
-        raise NotImplementedError
 
     def keys(self, keys: ScramKeys) -> Step:
         raise AssertionError("no keys were asked for")

@@ -16,12 +16,12 @@ Three laws are kept here:
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any, Protocol
 
 from glasspost.errors import GlasspostError
+from glasspost.ip import is_loopback
 from glasspost.mail import pop3_reply as replies
 from glasspost.net.channel_binding import end_point
 from glasspost.net.connection import Connection
@@ -117,7 +117,7 @@ class Pop3Session(Connection):
             self._recording,
             stls=self._tls_context is not None,
             secured=self.tls is not None,
-            from_loopback=_is_loopback(self.peer[0]),
+            from_loopback=is_loopback(self.peer[0]),
             conversation=self._recording.id,
             end_point=end_point(self.tls),
         )
@@ -362,12 +362,3 @@ def _end_text(name: object) -> str:
         return str(name)
     host, port = name[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback

@@ -17,13 +17,13 @@ The rules:
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from glasspost.clock import Clock, SystemClock
+from glasspost.ip import IpNetwork, counted_as, is_within, surroundings
 from glasspost.storage.database import Connection, Database
 from glasspost.storage.sql import Queries
 
@@ -37,8 +37,6 @@ _MOST_ROWS = 100_000  # of either table
 _TIDY_EVERY = 1_000  # failures
 _FIRST_WAIT = 0.5
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 
 @dataclass(frozen=True, slots=True)
 class GuessSettings:
@@ -49,7 +47,7 @@ class GuessSettings:
     per_account: int = 100
     lockout: float = 900.0
     longest_wait: float = 10.0
-    exempt: tuple[Network, ...] = ()  # their addresses and networks are not counted: many users come from there
+    exempt: tuple[IpNetwork, ...] = ()  # their addresses and networks are not counted: many users come from there
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +175,7 @@ class Guesses:
         """Who is counted, by kind."""
         address, network = units(ip)
         subjects = {"pair": f"{address} {account}", "account": account} if account else {}
-        if not any(_inside(ip, one) for one in self._settings.exempt):
+        if not is_within(ip, self._settings.exempt):
             subjects |= {"address": address, "network": network}
         return subjects
 
@@ -214,22 +212,7 @@ class Guesses:
 
 def units(ip: str) -> tuple[str, str]:
     """What an address is counted as, and its network: the address and its /24, or the /64 and the /48 (IPv6)."""
-    try:
-        address = ipaddress.ip_address(ip.partition("%")[0])
-    except ValueError:
-        return ip, ip
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address), str(ipaddress.ip_network((address, 24), strict=False))
-    near, far = (str(ipaddress.ip_network((address, length), strict=False)) for length in (64, 48))
-    return near, far
-
-
-def _inside(ip: str, network: Network) -> bool:
-    try:
-        address = ipaddress.ip_address(ip.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address) in network
+    near, around = counted_as(ip), surroundings(ip)
+    if ":" not in near or around == ip:  # IPv4, or no address at all
+        return near, around
+    return f"{near}/64", around

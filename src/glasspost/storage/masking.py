@@ -26,7 +26,7 @@ _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 _LENGTH = 10  # digits of five bits
 # A run of what may stand in a local part, begun where it begins (so that a long line costs one pass); or a quoted one,
 # with the run that stands before it, which would be taken for a part of its pseudonym the next time.
-# 256 characters are more than a local part may have (RFC 5321 §4.5.3.1).
+# 256 characters are more than the longest local part, which has 64 octets.
 _RUN = r"""(?<![^\s<>()\[\],:;"@])[^\s<>()\[\],:;"@]"""
 _ADDRESS = re.compile(rf"""({_RUN}*+"(?:[^"\\\n]|\\.){{0,256}}"|{_RUN}++)@((?:[^\W_]|[.-])+|\[[^\]\s]*\])""")
 _PSEUDONYM = re.compile(rf"~[{_DIGITS}]{{{_LENGTH}}}")

@@ -162,10 +162,49 @@ async def test_bounce(spool: Spool, hand: Database, three: Queued) -> None:
     assert {entry.wish for entry in queue.entries(hand.reader)} == {"bounce"}
     hand.apply(lambda connection: queue.retry(connection, EVERYTHING, NOW))
     back = await spool.claim(NOW, 10)
-    assert [one.wish for one in back] == ["bounce"] * 3
-    assert await settled(spool, [Settlement(three)]) == {three.id}  # it was under way before
+    assert [(str(one.address), one.wish) for one in back] == [
+        ("waiting@two.test", "bounce"),
+        ("held@one.test", "bounce"),
+    ]  # the one under way is still its node's
     await settled(spool, [Settlement(back[0], NOW)])  # put back: still to be returned
     assert (await spool.claim(NOW, 10))[0].wish == "bounce"
+
+
+async def test_a_bounce_while_an_attempt_is_under_way_and_succeeds(spool: Spool, hand: Database, three: Queued) -> None:
+    """What the next server took was delivered: nobody is told otherwise."""
+    assert hand.apply(lambda connection: queue.in_hand(connection, EVERYTHING)) == 1
+    hand.apply(lambda connection: queue.bounce(connection, EVERYTHING, NOW))
+    assert await settled(spool, [Settlement(three)]) == set()
+    assert "claimed" not in states(hand)
+
+
+async def test_a_bounce_while_an_attempt_is_under_way_and_fails(spool: Spool, hand: Database, three: Queued) -> None:
+    """It is returned at once, not when it would have been tried again."""
+    hand.apply(lambda connection: queue.bounce(connection, EVERYTHING, NOW))
+    await settled(spool, [Settlement(three, NOW + 600, NOW + 1, "451 later")])
+    back = {str(one.address): one for one in await spool.claim(NOW + 1, 10)}
+    assert back["claimed@one.test"].wish == "bounce"
+    assert back["claimed@one.test"].last_reply == "451 later"
+
+
+async def test_a_bounce_of_one_that_was_held_while_under_way(spool: Spool, hand: Database, three: Queued) -> None:
+    hand.apply(lambda connection: queue.hold(connection, EVERYTHING))
+    hand.apply(lambda connection: queue.bounce(connection, EVERYTHING, NOW))
+    assert states(hand)["claimed"] == "under way"
+    assert await settled(spool, [Settlement(three)]) == set()
+
+
+async def test_a_bounce_of_what_a_dead_node_had_under_way_is_in_doubt(store: Store, hand: Database) -> None:
+    hand.apply(lambda connection: queue.bounce(connection, EVERYTHING, NOW))
+    after = store.killed()
+    successor = after.node(recover_at=NOW + 10)
+    back = {str(one.address): one for one in await successor.claim(NOW + 10, 10)}
+    assert {one.wish for one in back.values()} == {"bounce"}
+    assert [(address, one.doubtful) for address, one in sorted(back.items())] == [
+        ("claimed@one.test", 1),
+        ("held@one.test", 0),
+        ("waiting@two.test", 0),
+    ]
 
 
 async def test_remove(store: Store, spool: Spool, hand: Database, three: Queued) -> None:

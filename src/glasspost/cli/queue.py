@@ -104,8 +104,8 @@ def retry(which: Which, data: Data = Path("var")) -> None:
 
 @app.command()
 def hold(which: Which, data: Data = Path("var")) -> None:
-    """Keep them back until `release`."""
-    _change(data, which, queue.hold, "held")
+    """Keep them back until `release`. One that is under way is held if its attempt fails."""
+    _change(data, which, queue.hold, "held", "is held if this attempt fails")
 
 
 @app.command()
@@ -116,14 +116,19 @@ def release(which: Which, data: Data = Path("var")) -> None:
 
 @app.command()
 def bounce(which: Which, data: Data = Path("var")) -> None:
-    """Return them to their sender, with a report. The running node does it at once, or the next one to start."""
-    _change(data, which, lambda connection, span: queue.bounce(connection, span, time.time()), "to be returned")
+    """Return them to their sender, with a report. The running node does it at once, or the next one to start; one that
+    is under way is returned if its attempt fails."""
+
+    def change(connection: apsw.Connection, span: tuple[int, int]) -> int:
+        return queue.bounce(connection, span, time.time())
+
+    _change(data, which, change, "to be returned", "is bounced if this attempt fails")
 
 
 @app.command()
 def remove(which: Which, data: Data = Path("var")) -> None:
-    """Throw them away. Nobody is told."""
-    _change(data, which, queue.remove, "removed")
+    """Throw them away. Nobody is told. An attempt that is under way may still deliver."""
+    _change(data, which, queue.remove, "removed", "this attempt may still deliver")
 
 
 @app.command()
@@ -142,16 +147,30 @@ def doubts(data: Data = Path("var"), as_json: Json = False) -> None:
     typer.echo(f"{len(found)} in doubt" if found else "Nothing is in doubt.")
 
 
-def _change(data: Path, which: list[str], change: Callable[[apsw.Connection, tuple[int, int]], int], done: str) -> None:
+def _change(
+    data: Path,
+    which: list[str],
+    change: Callable[[apsw.Connection, tuple[int, int]], int],
+    done: str,
+    under_way: str = "",
+) -> None:
+    """`under_way` is said of those that a node has in hand; empty: nothing."""
     spans = [_span(one) for one in which]
+
+    def job(connection: apsw.Connection) -> tuple[int, int]:
+        in_hand = sum(queue.in_hand(connection, span) for span in spans) if under_way else 0
+        return sum(change(connection, span) for span in spans), in_hand
+
     database = _store(data)
     try:
-        count = database.apply(lambda connection: sum(change(connection, span) for span in spans))
+        count, in_hand = database.apply(job)
     finally:
         database.close_now()
     if not count:
         raise NotFound(f"nothing in the queue matches {' '.join(which)}; `glasspost queue list` shows what waits")
     typer.echo(f"{count} recipient{'' if count == 1 else 's'} {done}")
+    if in_hand:
+        typer.echo(f"{in_hand} of them under way: {under_way}")
 
 
 def _span(text: str) -> tuple[int, int]:

@@ -113,8 +113,13 @@ def doubts(connection: apsw.Connection, within: tuple[int, int] = EVERYTHING) ->
     ]
 
 
+def in_hand(connection: apsw.Connection, within: tuple[int, int]) -> int:
+    """How many of a range a node has in hand: an attempt at them may be under way, and nobody calls it back."""
+    return int(row(connection, queries.count_in_hand, within)[0])
+
+
 def hold(connection: apsw.Connection, within: tuple[int, int]) -> int:
-    """Keep them back until release. Returns how many changed."""
+    """Keep them back until release. Returns how many changed. One under way is held if its attempt fails for now."""
     connection.execute(queries.set_hold, within)
     return connection.changes()
 
@@ -132,13 +137,14 @@ def retry(connection: apsw.Connection, within: tuple[int, int], now: float) -> i
 
 
 def bounce(connection: apsw.Connection, within: tuple[int, int], now: float) -> int:
-    """Have them returned to their sender: the node composes the report at its next claim."""
+    """Have them returned to their sender: the node composes the report at its next claim. One under way is returned if
+    its attempt fails; if it succeeds it was delivered, and nobody is told otherwise."""
     connection.execute(queries.set_bounce, (now, *within))
     return connection.changes()
 
 
 def remove(connection: apsw.Connection, within: tuple[int, int]) -> int:
-    """Throw them away. Nobody is told."""
+    """Throw them away. Nobody is told. An attempt that is under way may still deliver."""
     gone: dict[int, int] = {}
     for found in rows(connection, queries.queue_list, (*within, -1)):
         gone[found[0] >> CHUNK_BITS] = gone.get(found[0] >> CHUNK_BITS, 0) + 1

@@ -8,6 +8,8 @@
 --   1 -> (gone) settle        delivered or failed; a bounce is inserted in the same commit
 --   1 -> 0      deferred      `due` becomes the next attempt; attempts + 1
 --   0,1 -> 2    hold          `due` is kept aside from the index until release
+--   0,2 -> 0    bounce        `due` becomes now, for the next claim to grant the wish; 1, and 2 that a node has not
+--                             given back, become 1: delivered it is gone, deferred it is claimed again for its wish
 --   2 -> 0      release (2 -> 1 where the node that had it when it was held has not given it back yet)
 -- `generation` grows with every claim; a settle with an old one changes nothing.
 CREATE TABLE message (

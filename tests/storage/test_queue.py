@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from glasspost.storage import queue
-from glasspost.storage.database import Database
+from glasspost.storage.bodies import queries
+from glasspost.storage.database import Database, rows
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Queued, Settlement
 from stores import LEASE, NOW, Store, accepted, intake_for, settled
@@ -97,6 +98,26 @@ async def test_one_recipient_of_many_can_be_named(spool: Spool, hand: Database) 
         found = queue.entries(hand.reader, within)
         assert [entry.recipient for entry in found] == expected
         assert all(f"{entry.queue_id}#{entry.number}" for entry in found)
+
+
+async def test_a_long_queue_is_read_page_by_page(spool: Spool, hand: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "PAGE", 4)
+    for number in range(7):
+        await accepted(spool, intake_for(spool, f"a{number}@x.test", f"b{number}@x.test"))
+    whole = queue.entries(hand.reader)
+    assert len({(entry.queue_id, entry.number) for entry in whole}) == len(whole) == 17
+    for limit in range(1, 19):
+        assert queue.entries(hand.reader, limit=limit) == whole[:limit]
+
+
+@pytest.mark.parametrize("query", ["queue_summary", "queue_of_domain", "queue_count"])
+def test_a_deep_queue_is_counted_in_its_indexes(hand: Database, query: str) -> None:
+    """Nothing walks over the table, whose rows lie scattered over gigabytes of other people's mail."""
+    values = ("one.test",) if query == "queue_of_domain" else ()
+    plan = [step[3] for step in rows(hand.reader, "EXPLAIN QUERY PLAN " + getattr(queries, query), values)]
+    looks = [step for step in plan if " recipient" in step]
+    assert looks and all("INDEX recipient_pile" in step or "INDEX recipient_due" in step for step in looks), plan
+    assert all("COVERING" in step for step in looks if "recipient_pile" in step), plan
 
 
 @pytest.mark.parametrize("text", ["", "q", "c0000000000a", "q0000000000a#", "q0000000000a#0", "q0000000000a#x", "#1"])

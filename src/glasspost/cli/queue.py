@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -52,18 +52,10 @@ def list_(
         if summary:
             _print_summary(queue.summary(database.reader), as_json)
             return
-        entries = queue.entries(database.reader, limit=limit or -1)
+        entries = queue.each(database.reader, limit=limit or -1)
+        (_print_json if as_json else _print_list)(entries)
     finally:
         database.close_now()
-    if as_json:
-        typer.echo(json.dumps([asdict(entry) for entry in entries], indent=1))
-        return
-    now = time.time()
-    for entry in entries:
-        typer.echo(f"{_name(entry)}  {_state(entry, now):<26}  <{entry.sender}> -> <{entry.recipient}>")
-        if entry.last_reply:
-            typer.echo(f"    {entry.last_reply}")
-    typer.echo(f"{len(entries)} waiting" if entries else "The queue is empty.")
 
 
 @app.command()
@@ -180,6 +172,24 @@ def _span(text: str) -> tuple[int, int]:
     if span is None:
         raise NotFound(f"{text} is not a queue id; they look like q02k30htpcaj, or q02k30htpcaj#2 for one recipient")
     return span
+
+
+def _print_list(entries: Iterable[queue.Entry]) -> None:
+    now, count = time.time(), 0
+    for count, entry in enumerate(entries, 1):  # noqa: B007  (how many there were)
+        typer.echo(f"{_name(entry)}  {_state(entry, now):<26}  <{entry.sender}> -> <{entry.recipient}>")
+        if entry.last_reply:
+            typer.echo(f"    {entry.last_reply}")
+    typer.echo(f"{count} waiting" if count else "The queue is empty.")
+
+
+def _print_json(entries: Iterable[queue.Entry]) -> None:
+    """One array, as it comes."""
+    text = "["
+    for entry in entries:
+        typer.echo(text + json.dumps([asdict(entry)], indent=1)[1:-2], nl=False)
+        text = ","
+    typer.echo("[]" if text == "[" else "\n]")
 
 
 def _print_summary(piles: list[queue.Pile], as_json: bool) -> None:

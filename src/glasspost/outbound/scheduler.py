@@ -128,7 +128,7 @@ class Scheduler:
     async def _all_told(self) -> None:
         """Until the writer has done, and told, all that it was given."""
         with suppress(StoreError):
-            await self._spool.database.written(lambda _connection: None)
+            await asyncio.gather(*(self._spool.database.written(lambda _connection: None, large) for large in (0, 1)))
 
     @property
     def idle(self) -> bool:

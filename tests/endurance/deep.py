@@ -163,7 +163,8 @@ async def run(messages: int, base: Path) -> None:
         name = " ".join(words).replace(middle, "q...")
         show(f"queue {name}: cold; again", f"{times[0]:.2f} s; {sorted(times[1:])[1]:.2f} s")
     looking = Database(folder.spool, "spool")
-    show("  of which the summary itself", f"{timed(lambda: queue.summary(looking.reader)):.2f} s")
+    times = [timed(lambda: queue.summary(looking.reader)) for _ in range(3)]
+    show("  of which the summary itself: first; then", f"{times[0]:.2f} s; {min(times[1:]):.2f} s")
     looking.close_now()
     port = free_port()
     node = Node(base, _CONFIG.format(port=port), port)

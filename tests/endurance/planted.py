@@ -35,6 +35,18 @@ def commit_without_fsync() -> None:
     database.open_connection = lambda path, *, durable, **more: opened(path, durable=False, **more)  # type: ignore
 
 
+def leave_the_last_commit_to_memory() -> None:
+    """Of a large message: the pieces may be, while it arrives."""
+    from glasspost.storage.database import Database
+
+    write = Database.write
+
+    def forgetful(self: Any, job: Any, done: Any, octets: int = 0, *, durable: bool = True) -> None:
+        write(self, job, done, octets, durable=durable and not octets)
+
+    Database.write = forgetful  # type: ignore[method-assign]
+
+
 def believe_the_disk_again() -> None:
     from glasspost.storage import database
     from glasspost.storage.database import Database, StoreBroken, StoreError

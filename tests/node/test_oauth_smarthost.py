@@ -17,7 +17,7 @@ import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
 from test_device_bridge import SLOPPY, send
 
-from bridges import ACCOUNT, Provider, bridge, port_of, strict_provider
+from bridges import ACCOUNT, HERE, Provider, bridge, port_of, strict_provider
 from glasspost.errors import ConfigurationError
 from glasspost.node.config import load, read
 from glasspost.node.node import Node
@@ -181,3 +181,41 @@ def test_the_secret_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / "g.toml").write_text(text)
     assert SECRET not in shown(read(tmp_path / "g.toml", {}))
     assert SECRET not in repr(Config.model_validate({"oauth_client": [CLIENT | {"client_secret": SECRET}]}))
+
+
+async def test_a_reload_brings_an_issuer_and_takes_it_away(tmp_path: Path) -> None:
+    """A smarthost that is told to sign in by tokens of an issuer that is new, too."""
+    async with an_issuer() as issuer, strict_provider(tmp_path) as provider:
+        TokenProvider(provider, issuer)
+        async with bridge(tmp_path / "node", provider, smarthost=[]) as node:
+            told = node.take(node.config.model_copy(update=_of(settings(provider, issuer))))
+            assert "oauth_client.token_url" in told["taken"] and not told["waiting"]
+            sign_in_kept(node)
+            await send(port_of(node), SLOPPY % 1)
+            await provider.arrived()
+            assert issuer.count == 1
+
+            # The same again, and something else beside: the token that is in memory stays, and is not asked for.
+            bearer = node.remote.bearers["mine"]
+            node.take(node.config.model_copy(update={"smtp": node.config.smtp.model_copy(update={"max_errors": 3})}))
+            assert node.remote.bearers["mine"] is bearer
+
+            other = settings(provider, issuer)["oauth_client"][0] | {"client_id": "another"}
+            told = node.take(node.config.model_copy(update=_of({"oauth_client": [other]})))
+            assert told == {"taken": ["oauth_client.client_id"], "waiting": []}
+            assert node.remote.bearers["mine"].client.client_id == "another"
+
+
+async def test_mail_on_its_way_by_an_issuer_that_a_reload_took_away_waits(tmp_path: Path) -> None:
+    async with token_bridge(tmp_path) as (node, provider, _, _):
+        node.remote.bearers = {}  # the route was made before, and names it
+        await send(port_of(node), SLOPPY % 1)
+        await deferred(node, "there is no such [[oauth_client]] any more")
+        assert provider.letters == []
+
+
+def _of(sections: dict[str, Any]) -> dict[str, Any]:
+    """Sections of a configuration, as a file with them would be read."""
+    tree = {"listener": [{"role": "device", "port": 0}], "device": [{"name": "p", "sender": ACCOUNT, "networks": HERE}]}
+    read_anew = Config.model_validate(tree | sections)
+    return {name: getattr(read_anew, name) for name in sections}

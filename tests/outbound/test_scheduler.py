@@ -954,6 +954,53 @@ async def test_a_bounce_while_under_way_waits_for_the_end_of_the_attempt(
     assert office.waiting == []
 
 
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [(TAKEN, []), (BUSY, ["first@away.test: failed"]), (SILENT, ["first@away.test: failed"])],
+)
+async def test_a_bounce_that_the_node_has_not_noticed_when_the_attempt_ends(
+    opened: OpenOffice, answer: Outcome, told: list[str]
+) -> None:
+    """The command came within the second before the answer: the same end."""
+    office, under_way, _ = await with_two_in_hand(opened)
+    office.carrier.answers["first@away.test"] = answer
+    office.by_hand(lambda connection: queue.bounce(connection, whole(under_way), office.clock.now()))
+    assert office.carrier.gate is not None
+    office.carrier.gate.set()
+    await office.until(lambda: all(entry.recipient != "first@away.test" for entry in office.waiting))
+    await noticed(office)
+    await office.quiet()
+    assert office.actions() == told
+    assert office.carrier.brought.count("first@away.test") == 1
+
+
+async def test_a_bounce_after_an_answer_that_was_lost_keeps_the_doubt(opened: OpenOffice) -> None:
+    office, under_way, _ = await with_two_in_hand(opened)
+    office.carrier.answers["first@away.test"] = DOUBTFUL
+    office.by_hand(lambda connection: queue.bounce(connection, whole(under_way), office.clock.now()))
+    await noticed(office)
+    assert office.carrier.gate is not None
+    office.carrier.gate.set()
+    await office.quiet()
+    assert office.actions() == ["first@away.test: failed"]
+    assert "X-Glasspost-Doubtful" in office.letters()[0]
+    (doubt,) = queue.doubts(office.store.by_hand().reader)
+    assert (doubt.recipient, doubt.reason) == ("first@away.test", str(DOUBTFUL.reply))
+
+
+async def test_a_second_look_does_not_try_what_is_to_be_bounced(opened: OpenOffice) -> None:
+    office, under_way, behind = await with_two_in_hand(opened)
+    for intake in (behind, under_way):  # each is a change by somebody else
+        within, now = whole(intake), office.clock.now()
+        office.by_hand(lambda connection, within=within, now=now: queue.bounce(connection, within, now))
+        await noticed(office)
+    assert office.carrier.gate is not None
+    office.carrier.gate.set()
+    await office.quiet()
+    assert office.carrier.brought == ["first@away.test"]
+    assert office.actions() == ["behind@away.test: failed"]
+
+
 async def test_a_held_one_can_be_bounced(opened: OpenOffice) -> None:
     office = opened(paused=True)
     intake = await office.take("bob@away.test")

@@ -30,7 +30,7 @@ async def spool(store: Store) -> Spool:
 
 async def written(spool: Spool) -> None:
     """Until the writer has done all that it was given."""
-    await spool.database.written(lambda _connection: None)
+    await spool.database.written(lambda _connection: None, 1)  # behind the pieces
 
 
 async def test_a_small_message_stays_in_memory(store: Store, spool: Spool) -> None:

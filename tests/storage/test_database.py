@@ -13,7 +13,7 @@ import apsw
 import pytest
 
 from glasspost.errors import StoreBroken, StoreError, StoreFull
-from glasspost.storage.database import Database, rows
+from glasspost.storage.database import COMMIT_OCTETS, LOOSE_OCTETS, Database, rows
 
 LIMIT = 10  # seconds that nothing here may take
 
@@ -179,13 +179,15 @@ class _FaultyFile(apsw.VFSFile):
     def xSync(self, flags: int) -> None:
         if FaultyDisk.broken:
             raise apsw.IOError("fsync failed")
+        FaultyDisk.syncs += 1
         super().xSync(flags)
 
 
 class FaultyDisk(apsw.VFS):
-    """A disk whose fsync can be made to fail."""
+    """A disk whose fsync can be made to fail, and is counted."""
 
     broken = False
+    syncs = 0
 
     def __init__(self) -> None:
         super().__init__("faulty", "unix")
@@ -233,6 +235,113 @@ async def test_a_broken_store_refuses_what_already_waits(opened: Callable[[], Da
     )
     assert [type(one) for one in await results(first, second)] == [StoreBroken, StoreBroken]
     assert stored(database) == []
+
+
+# --- large jobs and small ones ------------------------------------------------------------------------------
+
+
+class Journal:
+    """What was done in which order, and with which commit it was told."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.told: list[tuple[str, int]] = []
+        self.asked = 0
+        self.more: Callable[[], None] = lambda: None
+        self._news = asyncio.Event()
+
+    def write(self, name: str, octets: int = 0, *, durable: bool = True) -> None:
+        def done(_result: object, error: Exception | None) -> None:
+            assert error is None
+            self.told.append((name, self.database.commits))
+            self._news.set()
+            self.more()
+
+        self.asked += 1
+        self.database.write(adding(self.asked), done, octets, durable=durable)
+
+    async def all_told(self) -> None:
+        async with asyncio.timeout(LIMIT):
+            while len(self.told) < self.asked:
+                self._news.clear()
+                await self._news.wait()
+
+    def commits_of(self, kind: str) -> list[int]:
+        return [commit for name, commit in self.told if name.startswith(kind)]
+
+
+async def test_small_jobs_go_first_and_large_ones_share_the_commits(opened: Callable[[], Database]) -> None:
+    database = opened()
+    journal, gate = Journal(database), Gate(database)
+    large = [f"large {number}" for number in range(9)]
+    for name in large:
+        journal.write(name, COMMIT_OCTETS // 2)
+    for number in range(5):
+        journal.write(f"small {number}")
+    await gate.passed_with()
+    await journal.all_told()
+    names = [name for name, _ in journal.told]
+    assert [name for name in names if name in large] == large  # they never overtake each other
+    commits = journal.commits_of("large")
+    assert max(commits.count(one) for one in commits) == 2
+    assert names.index("small 4") < names.index(large[2])
+
+
+async def test_small_jobs_without_end_starve_no_large_one(opened: Callable[[], Database]) -> None:
+    """Each small one that is done brings the next: there is always one waiting."""
+    database = opened()
+    journal, gate = Journal(database), Gate(database)
+    for number in range(6):
+        journal.write(f"large {number}", 2 * COMMIT_OCTETS)
+    for number in range(4):
+        journal.write(f"small {number}")
+
+    def more() -> None:
+        if len(journal.commits_of("large")) < 6:
+            journal.write("small, one more")
+
+    journal.more = more
+    await gate.passed_with()
+    await journal.all_told()
+    commits = journal.commits_of("large")
+    assert len(set(commits)) == 6 and max(commits) - min(commits) < 10  # about one in every commit
+    assert len(journal.commits_of("small")) > 10
+
+
+async def test_closing_commits_large_ones_that_wait(opened: Callable[[], Database]) -> None:
+    database, other = opened(), opened()
+    for number in range(8):
+        database.write(adding(number), lambda _result, _error: None, COMMIT_OCTETS)
+    await database.close()
+    assert stored(other) == list(range(8))
+
+
+async def test_pieces_are_synced_with_what_is_durable_and_comes_later(
+    disk: type[FaultyDisk], opened: Callable[[], Database]
+) -> None:
+    journal = Journal(opened())
+    journal.write("the first, which makes the files")
+    await journal.all_told()
+    before = disk.syncs
+    for number in range(4):
+        journal.write(f"piece {number}", 1000, durable=False)
+        await journal.all_told()
+    assert disk.syncs == before
+    for octets in (1000, 0):
+        journal.write("durable", octets)
+        await journal.all_told()
+    assert disk.syncs == before + 2
+
+
+async def test_what_is_not_synced_is_limited(disk: type[FaultyDisk], opened: Callable[[], Database]) -> None:
+    journal = Journal(opened())
+    journal.write("the first, which makes the files")
+    await journal.all_told()
+    before = disk.syncs
+    for number in range(44):
+        journal.write(f"piece {number}", LOOSE_OCTETS // 10, durable=False)
+        await journal.all_told()
+    assert disk.syncs == before + 4
 
 
 # --- others in the same file --------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from glasspost.storage import queue
-from glasspost.storage.database import Database
+from glasspost.storage.bodies import queries
+from glasspost.storage.database import Database, rows
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Queued, Settlement
 from stores import LEASE, NOW, Store, accepted, intake_for, settled
@@ -99,6 +100,26 @@ async def test_one_recipient_of_many_can_be_named(spool: Spool, hand: Database) 
         assert all(f"{entry.queue_id}#{entry.number}" for entry in found)
 
 
+async def test_a_long_queue_is_read_page_by_page(spool: Spool, hand: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "PAGE", 4)
+    for number in range(7):
+        await accepted(spool, intake_for(spool, f"a{number}@x.test", f"b{number}@x.test"))
+    whole = queue.entries(hand.reader)
+    assert len({(entry.queue_id, entry.number) for entry in whole}) == len(whole) == 17
+    for limit in range(1, 19):
+        assert queue.entries(hand.reader, limit=limit) == whole[:limit]
+
+
+@pytest.mark.parametrize("query", ["queue_summary", "queue_of_domain", "queue_count"])
+def test_a_deep_queue_is_counted_in_its_indexes(hand: Database, query: str) -> None:
+    """Nothing walks over the table, whose rows lie scattered over gigabytes of other people's mail."""
+    values = ("one.test",) if query == "queue_of_domain" else ()
+    plan = [step[3] for step in rows(hand.reader, "EXPLAIN QUERY PLAN " + getattr(queries, query), values)]
+    looks = [step for step in plan if " recipient" in step]
+    assert looks and all("INDEX recipient_pile" in step or "INDEX recipient_due" in step for step in looks), plan
+    assert all("COVERING" in step for step in looks if "recipient_pile" in step), plan
+
+
 @pytest.mark.parametrize("text", ["", "q", "c0000000000a", "q0000000000a#", "q0000000000a#0", "q0000000000a#x", "#1"])
 def test_what_names_nothing(text: str) -> None:
     assert queue.span(text) is None
@@ -162,10 +183,49 @@ async def test_bounce(spool: Spool, hand: Database, three: Queued) -> None:
     assert {entry.wish for entry in queue.entries(hand.reader)} == {"bounce"}
     hand.apply(lambda connection: queue.retry(connection, EVERYTHING, NOW))
     back = await spool.claim(NOW, 10)
-    assert [one.wish for one in back] == ["bounce"] * 3
-    assert await settled(spool, [Settlement(three)]) == {three.id}  # it was under way before
+    assert [(str(one.address), one.wish) for one in back] == [
+        ("waiting@two.test", "bounce"),
+        ("held@one.test", "bounce"),
+    ]  # the one under way is still its node's
     await settled(spool, [Settlement(back[0], NOW)])  # put back: still to be returned
     assert (await spool.claim(NOW, 10))[0].wish == "bounce"
+
+
+async def test_a_bounce_while_an_attempt_is_under_way_and_succeeds(spool: Spool, hand: Database, three: Queued) -> None:
+    """What the next server took was delivered: nobody is told otherwise."""
+    assert hand.apply(lambda connection: queue.in_hand(connection, EVERYTHING)) == 1
+    hand.apply(lambda connection: queue.bounce(connection, EVERYTHING, NOW))
+    assert await settled(spool, [Settlement(three)]) == set()
+    assert "claimed" not in states(hand)
+
+
+async def test_a_bounce_while_an_attempt_is_under_way_and_fails(spool: Spool, hand: Database, three: Queued) -> None:
+    """It is returned at once, not when it would have been tried again."""
+    hand.apply(lambda connection: queue.bounce(connection, EVERYTHING, NOW))
+    await settled(spool, [Settlement(three, NOW + 600, NOW + 1, "451 later")])
+    back = {str(one.address): one for one in await spool.claim(NOW + 1, 10)}
+    assert back["claimed@one.test"].wish == "bounce"
+    assert back["claimed@one.test"].last_reply == "451 later"
+
+
+async def test_a_bounce_of_one_that_was_held_while_under_way(spool: Spool, hand: Database, three: Queued) -> None:
+    hand.apply(lambda connection: queue.hold(connection, EVERYTHING))
+    hand.apply(lambda connection: queue.bounce(connection, EVERYTHING, NOW))
+    assert states(hand)["claimed"] == "under way"
+    assert await settled(spool, [Settlement(three)]) == set()
+
+
+async def test_a_bounce_of_what_a_dead_node_had_under_way_is_in_doubt(store: Store, hand: Database) -> None:
+    hand.apply(lambda connection: queue.bounce(connection, EVERYTHING, NOW))
+    after = store.killed()
+    successor = after.node(recover_at=NOW + 10)
+    back = {str(one.address): one for one in await successor.claim(NOW + 10, 10)}
+    assert {one.wish for one in back.values()} == {"bounce"}
+    assert [(address, one.doubtful) for address, one in sorted(back.items())] == [
+        ("claimed@one.test", 1),
+        ("held@one.test", 0),
+        ("waiting@two.test", 0),
+    ]
 
 
 async def test_remove(store: Store, spool: Spool, hand: Database, three: Queued) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -51,18 +51,10 @@ def list_(
         if summary:
             _print_summary(queue.summary(database.reader), as_json)
             return
-        entries = queue.entries(database.reader, limit=limit or -1)
+        entries = queue.each(database.reader, limit=limit or -1)
+        (_print_json if as_json else _print_list)(entries)
     finally:
         database.close_now()
-    if as_json:
-        typer.echo(json.dumps([asdict(entry) for entry in entries], indent=1))
-        return
-    now = time.time()
-    for entry in entries:
-        typer.echo(visible(f"{_name(entry)}  {_state(entry, now):<26}  <{entry.sender}> -> <{entry.recipient}>"))
-        if entry.last_reply:
-            typer.echo(visible(f"    {entry.last_reply}"))
-    typer.echo(f"{len(entries)} waiting" if entries else "The queue is empty.")
 
 
 @app.command()
@@ -104,8 +96,8 @@ def retry(which: Which, data: Data = DEFAULT_DATA) -> None:
 
 @app.command()
 def hold(which: Which, data: Data = DEFAULT_DATA) -> None:
-    """Keep them back until `release`."""
-    _change(data, which, queue.hold, "held")
+    """Keep them back until `release`. One that is under way is held if its attempt fails."""
+    _change(data, which, queue.hold, "held", "is held if this attempt fails")
 
 
 @app.command()
@@ -116,14 +108,19 @@ def release(which: Which, data: Data = DEFAULT_DATA) -> None:
 
 @app.command()
 def bounce(which: Which, data: Data = DEFAULT_DATA) -> None:
-    """Return them to their sender, with a report. The running node does it at once, or the next one to start."""
-    _change(data, which, lambda connection, span: queue.bounce(connection, span, time.time()), "to be returned")
+    """Return them to their sender, with a report. The running node does it at once, or the next one to start; one that
+    is under way is returned if its attempt fails."""
+
+    def change(connection: apsw.Connection, span: tuple[int, int]) -> int:
+        return queue.bounce(connection, span, time.time())
+
+    _change(data, which, change, "to be returned", "is bounced if this attempt fails")
 
 
 @app.command()
 def remove(which: Which, data: Data = DEFAULT_DATA) -> None:
-    """Throw them away. Nobody is told."""
-    _change(data, which, queue.remove, "removed")
+    """Throw them away. Nobody is told. An attempt that is under way may still deliver."""
+    _change(data, which, queue.remove, "removed", "this attempt may still deliver")
 
 
 @app.command()
@@ -142,16 +139,30 @@ def doubts(data: Data = DEFAULT_DATA, as_json: Json = False) -> None:
     typer.echo(f"{len(found)} in doubt" if found else "Nothing is in doubt.")
 
 
-def _change(data: Path, which: list[str], change: Callable[[apsw.Connection, tuple[int, int]], int], done: str) -> None:
+def _change(
+    data: Path,
+    which: list[str],
+    change: Callable[[apsw.Connection, tuple[int, int]], int],
+    done: str,
+    under_way: str = "",
+) -> None:
+    """`under_way` is said of those that a node has in hand; empty: nothing."""
     spans = [_span(one) for one in which]
+
+    def job(connection: apsw.Connection) -> tuple[int, int]:
+        in_hand = sum(queue.in_hand(connection, span) for span in spans) if under_way else 0
+        return sum(change(connection, span) for span in spans), in_hand
+
     database = _store(data)
     try:
-        count = database.apply(lambda connection: sum(change(connection, span) for span in spans))
+        count, in_hand = database.apply(job)
     finally:
         database.close_now()
     if not count:
         raise NotFound(f"nothing in the queue matches {' '.join(which)}; `glasspost queue list` shows what waits")
     typer.echo(f"{count} recipient{'' if count == 1 else 's'} {done}")
+    if in_hand:
+        typer.echo(f"{in_hand} of them under way: {under_way}")
 
 
 def _span(text: str) -> tuple[int, int]:
@@ -161,6 +172,24 @@ def _span(text: str) -> tuple[int, int]:
     if span is None:
         raise NotFound(f"{text} is not a queue id; they look like q02k30htpcaj, or q02k30htpcaj#2 for one recipient")
     return span
+
+
+def _print_list(entries: Iterable[queue.Entry]) -> None:
+    now, count = time.time(), 0
+    for count, entry in enumerate(entries, 1):  # noqa: B007  (how many there were)
+        typer.echo(visible(f"{_name(entry)}  {_state(entry, now):<26}  <{entry.sender}> -> <{entry.recipient}>"))
+        if entry.last_reply:
+            typer.echo(visible(f"    {entry.last_reply}"))
+    typer.echo(f"{count} waiting" if count else "The queue is empty.")
+
+
+def _print_json(entries: Iterable[queue.Entry]) -> None:
+    """One array, as it comes."""
+    text = "["
+    for entry in entries:
+        typer.echo(text + json.dumps([asdict(entry)], indent=1)[1:-2], nl=False)
+        text = ","
+    typer.echo("[]" if text == "[" else "\n]")
 
 
 def _print_summary(piles: list[queue.Pile], as_json: bool) -> None:

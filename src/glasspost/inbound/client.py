@@ -47,6 +47,11 @@ class Client:
     spared: str = ""  # why the checks for strangers leave it alone; empty: they do not
     facts: dict[str, Any] = field(default_factory=dict)
 
+    def leave(self) -> None:
+        """The visit is over: let go of whom it asks, which is its session, so that the two do not keep each other in
+        memory until the collector comes."""
+        self.unread = self.mistakes = _nothing
+
     @property
     def may_relay(self) -> bool:
         return self.trusted or self.account is not None or self.device is not None

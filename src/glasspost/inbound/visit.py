@@ -171,6 +171,9 @@ class Visit(Connection, ABC):
             entrance.gates.tell("left", self._client)
         if self._recording is not None:
             self._recording.close(self._end or how_it_ended(self._core, error))
+        self._client.leave()
+        if self._core is not None:
+            self._core.chat.end()
         self._core = None
 
     def deadline_passed(self) -> None:

@@ -26,7 +26,7 @@ LIVE = frozenset(
     (
         "node.drain", "node.log_level",
         "smtp", "submission", "pop3",
-        "relay", "relay.timeouts", "smarthost", "destination", "dns",
+        "relay", "relay.timeouts", "smarthost", "oauth_client", "destination", "dns",
         "mailboxes", "reports", "explain",
     )
 )  # fmt: skip
@@ -46,9 +46,10 @@ class Changes:
 
 def put_in(node: Node, config: Config) -> None:
     """Bring a configuration, of which only what is live differs, to the rooms of a node. Whatever can fail (password
-    files, authorities) is made first: where it raises ConfigurationError, nothing has changed."""
+    files, authorities, clients for tokens) is made first: where it raises GlasspostError, nothing has changed."""
     router = node.new_router(config)
     contexts = node.new_contexts(config)
+    bearers = wiring.bearers(config, node.clock, node.remote.bearers)
     smtp = config.smtp
     node.policy.settings = wiring.policy_settings(config)
     node.limits.change(smtp.max_connections, smtp.max_connections_per_address)
@@ -59,7 +60,7 @@ def put_in(node: Node, config: Config) -> None:
         entrance.gates = node.gatehouse.gates(listener)
     for number in node.pop3_settings:
         node.pop3_settings[number] = wiring.pop3_settings(config, config.listener[number])
-    node.remote.adopt(wiring.remote_settings(config), contexts)
+    node.remote.adopt(wiring.remote_settings(config), contexts, bearers)
     scheduler = node.scheduler
     scheduler.ways.turn_to(router)
     scheduler.settings = wiring.scheduler_settings(config)

@@ -8,6 +8,7 @@ Does not live here: starting anything (node.py).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from glasspost.clock import Clock
 from glasspost.explain.explainer import Explainer
@@ -159,13 +160,18 @@ def routing_settings(config: Config) -> RoutingSettings:
     )
 
 
-def bearers(config: Config, clock: Clock) -> dict[str, Bearer]:
-    """Whoever brings tokens, by the name of its [[oauth_client]]. Raises GlasspostError where they cannot work."""
+def bearers(config: Config, clock: Clock, before: Mapping[str, Bearer] | None = None) -> dict[str, Bearer]:
+    """Whoever brings tokens, by the name of its [[oauth_client]]. One of `before` that is still the same stays: a
+    renewal of its may be under way. Raises GlasspostError where they cannot work."""
     if config.oauth_client:
         must_be_possible()
-    return {
-        one.name: Bearer(one.client(), token_file(config.node.data, one.name), clock) for one in config.oauth_client
-    }
+    found, known = {}, before or {}
+    for one in config.oauth_client:
+        client = one.client()
+        same = one.name in known and known[one.name].client == client
+        file = token_file(config.node.data, one.name)
+        found[one.name] = known[one.name] if same else Bearer(client, file, clock)
+    return found
 
 
 def remote_settings(config: Config) -> RemoteSettings:

@@ -7,7 +7,7 @@ Does not live here: what is done with what was claimed (scheduler.py), the SQL o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -33,18 +33,20 @@ class Claims:
         spool: Spool,
         clock: Clock,
         window: int,
-        *,
         take: Callable[[Iterable[Queued]], None],
+        give_back: Callable[[Sequence[Queued]], None],
         run: Callable[[Coroutine[Any, Any, None]], None],
         looked: Callable[[float], None],
     ) -> None:
-        """`take` is given what was claimed, `run` runs a coroutine as a task; `looked` is called now and then."""
+        """`take` is given what was claimed, `give_back` what goes back into the store untried; `run` runs a coroutine
+        as a task; `looked` is called now and then."""
         self.in_hand: dict[int, Queued] = {}
         self.claiming = False
         self._spool = spool
         self._clock = clock
         self._window = window
         self._take = take
+        self._give_back = give_back
         self._run = run
         self._looked = looked
         self._running = False
@@ -201,12 +203,22 @@ class Claims:
             await self._find_withdrawn()
 
     async def _find_withdrawn(self) -> None:
-        """Recipients in hand that somebody has held or removed meanwhile are not tried any more."""
+        """Recipients in hand that somebody has held or removed meanwhile are not tried any more. One that is to be
+        bounced goes back for the next claim to do so, or, where its attempt is under way, learns of it."""
         held = list(self.in_hand.values())
         keys = [(queued.id, queued.generation) for queued in held]
-        ours = await self._spool.database.read(
-            lambda connection: [row(connection, queries.still_ours, key) is not None for key in keys]
+        wishes = await self._spool.database.read(
+            lambda connection: [row(connection, queries.wish_of_ours, key) for key in keys]
         )
-        for queued, key, is_ours in zip(held, keys, ours, strict=True):
-            if queued.generation == key[1]:  # else it was claimed anew while we looked
-                queued.withdrawn = not is_ours
+        to_bounce = []
+        for queued, key, found in zip(held, keys, wishes, strict=True):
+            if queued.generation != key[1]:
+                continue  # it was claimed anew while we looked
+            wished = found is not None and found[0] == "bounce"
+            queued.withdrawn = found is None or (wished and not queued.begun)
+            if wished and queued.wish != "bounce":
+                queued.wish = "bounce"
+                if queued.withdrawn:
+                    to_bounce.append(queued)
+        if to_bounce:
+            self._give_back(to_bounce)

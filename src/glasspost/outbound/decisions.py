@@ -25,13 +25,16 @@ def decide(
     schedule: Schedule, queued: Queued, outcome: Outcome, ending: Ending, now: float
 ) -> tuple[Settlement, Result]:
     """What is recorded for one recipient of an ending, and what is told."""
-    attempted = ending.attempted
-    if outcome.verdict is Verdict.DEFERRED and queued.wish == "bounce":
-        outcome = Outcome(Verdict.FAILED, say.BOUNCED_BY_OPERATOR)  # wished while the attempt was under way
+    attempted, original = ending.attempted, outcome
+    if outcome.verdict is Verdict.DEFERRED and queued.wish == "bounce":  # wished while the attempt was under way
+        outcome = Outcome(
+            Verdict.FAILED, say.BOUNCED_BY_OPERATOR, doubtful=outcome.doubtful, conversation=outcome.conversation
+        )
     result = Result(queued, outcome, report_wanted(queued, outcome), attempted)
     settlement = Settlement(queued, attempted=attempted, deposits=outcome.deposits, forwards=outcome.forwards)
     if outcome.verdict is not Verdict.DEFERRED:
-        settlement.doubtful = outcome.doubtful
+        if outcome.doubtful:
+            settlement.doubtful, settlement.reply = True, str(original.reply)[:REPLY_KEPT]
         return settlement, result
     arrived = queued.message.arrived
     settlement.doubtful = outcome.doubtful

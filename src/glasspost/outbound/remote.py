@@ -97,14 +97,15 @@ class RemoteCourier:
         self._open_recording = open_recording
         self._contexts = contexts
         self._clock = clock
-        self._bearers = bearers or {}
+        self.bearers = bearers or {}
         self._connections = Connections(settings.reuse)
         self._resting: dict[tuple[str, int], float] = {}  # hosts that could not be reached, and until when they rest
 
-    def adopt(self, settings: RemoteSettings, contexts: ClientContexts) -> None:
-        """Other settings and authorities, for connections that are made from now on."""
+    def adopt(self, settings: RemoteSettings, contexts: ClientContexts, bearers: Mapping[str, Bearer]) -> None:
+        """Other settings, authorities and tokens, for connections that are made from now on."""
         self._settings = settings
         self._contexts = contexts
+        self.bearers = bearers
         self._connections.settings = settings.reuse
 
     def connections_open(self, key: str) -> int:
@@ -300,7 +301,7 @@ class RemoteCourier:
             if setback is not None:
                 return setback
         if route.username:
-            return await sign_in(conversation, route, self._bearers)
+            return await sign_in(conversation, route, self.bearers)
         return None
 
     async def _secure(self, conversation: Conversation, host: Host, route: Route) -> Setback | None:

@@ -99,7 +99,7 @@ class Scheduler:
         self._unsettled = 0
         self._unrecorded: list[Ending] = []  # could not be stored: to be said again
         self._running = False
-        self._claims = Claims(spool, clock, settings.window, take=self._take, run=self._run, looked=self._lanes.sweep)
+        self._claims = Claims(spool, clock, settings.window, self._take, self._put_back, self._run, self._lanes.sweep)
         self._returning = Returning(self._claims, take=self._take, run=self._run)
 
     # --- life -------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class Scheduler:
     async def _all_told(self) -> None:
         """Until the writer has done, and told, all that it was given."""
         with suppress(StoreError):
-            await self._spool.database.written(lambda _connection: None)
+            await asyncio.gather(*(self._spool.database.written(lambda _connection: None, large) for large in (0, 1)))
 
     @property
     def idle(self) -> bool:

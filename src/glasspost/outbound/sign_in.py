@@ -34,7 +34,11 @@ async def sign_in(conversation: Conversation, route: Route, bearers: Mapping[str
         offered = ", ".join(client.offered.auth) or "no AUTH"
         return ours(conversation, replies.SIGN_IN_IMPOSSIBLE.saying(server=server, fault=f"it offers {offered}"))
     if route.oauth:
-        reply = await _by_token(conversation, route, bearers[route.oauth])
+        bearer = bearers.get(route.oauth)
+        if bearer is None:  # a reload has taken it away since the route was made
+            fault = "there is no such [[oauth_client]] any more"
+            return ours(conversation, replies.TOKEN_MISSING.saying(name=route.oauth, fault=fault))
+        reply = await _by_token(conversation, route, bearer)
         if isinstance(reply, Setback):
             return reply
     else:

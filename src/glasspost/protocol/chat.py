@@ -148,3 +148,12 @@ class Chat:
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
         return data
+
+    def end(self) -> None:
+        """The connection is gone, and nothing is heard any more: let go of the conversation, so that it goes at once
+        and not with the next round of the collector."""
+        self.mask = _silent
+
+
+def _silent(_line: bytes) -> bytes:
+    return b""

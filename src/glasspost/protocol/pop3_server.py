@@ -46,8 +46,8 @@ class Pop3Server:
     """One conversation. `state` and `finished` may be read by anyone; after `finished` nothing more is heard."""
 
     __slots__ = (
-        "_chat", "_errors", "_failed_sign_ins", "_introduction", "_listing", "_outgoing", "_owed", "_said",
-        "_slices", "_stls", "commands", "conversation", "finished", "settings", "state", "unfinished", "utf8",
+        "_errors", "_failed_sign_ins", "_introduction", "_listing", "_outgoing", "_owed", "_said", "_slices",
+        "_stls", "chat", "commands", "conversation", "finished", "settings", "state", "unfinished", "utf8",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +70,7 @@ class Pop3Server:
         self.utf8 = False
         self.unfinished = False  # more can be said without any more input: a listing goes on, or too much was said
         self.commands = 0  # lines obeyed or refused so far: what moves the idle deadline
-        self._chat = Chat(tap, LINE_LIMIT, self._public)
+        self.chat = Chat(tap, LINE_LIMIT, self._public)
         self._stls = stls
         self._introduction = Introduction(settings, secured=secured, from_loopback=from_loopback, end_point=end_point)
         self._owed: Event | None = None
@@ -87,18 +87,18 @@ class Pop3Server:
     def receive(self, data: bytes) -> None:
         """Bytes have come."""
         if not self.finished:
-            self._chat.receive(data)
+            self.chat.receive(data)
 
     @property
     def unread(self) -> int:
         """Octets that have come and are not obeyed yet: where they grow many, stop reading."""
-        return self._chat.unread
+        return self.chat.unread
 
     def next_event(self) -> Event | None:
         """Obey what has come, up to the next command that the house must answer. None while an answer is owed."""
         self.unfinished = False
         while not (self.finished or self._owed or self._slices or self._said >= _OUTPUT_LIMIT):
-            line = self._chat.take_line()
+            line = self.chat.take_line()
             if line is None:
                 break
             self.commands += 1
@@ -113,11 +113,11 @@ class Pop3Server:
         """What is to be sent now; of a long listing, the next slice."""
         if self._slices is not None:
             piece = next(self._slices, None)
-            self._chat.pour(b".\r\n" if piece is None else piece)
+            self.chat.pour(b".\r\n" if piece is None else piece)
             if piece is None:
                 self._slices = None
         self._said = 0
-        return self._chat.take_output()
+        return self.chat.take_output()
 
     # --- the house's answers ------------------------------------------------------------------------------------
 
@@ -168,7 +168,7 @@ class Pop3Server:
     def secured(self, end_point: bytes = b"") -> bool:
         """TLS stands. All that was learnt in the clear is forgotten. False where cleartext was left: hang up."""
         self._settle(StartTls)
-        if self._chat.unread:
+        if self.chat.unread:
             self.finished = True
             return False
         self._introduction = self._introduction.over_tls(end_point)
@@ -211,7 +211,7 @@ class Pop3Server:
         if silent and outgoing.judged:
             done = replies.TOP_FOLLOWS if fetch.lines is not None else replies.MESSAGE_FOLLOWS
             self._answer(replies.NEEDS_UTF8 if outgoing.refused else done.saying(octets=fetch.deposit.octets))
-        self._chat.pour(octets)
+        self.chat.pour(octets)
         return outgoing
 
     def _settle(self, *kinds: type) -> Event:
@@ -231,7 +231,7 @@ class Pop3Server:
 
     def _say(self, text: bytes, public: bytes | None = None) -> None:
         self._said += len(text)
-        self._chat.say(text, public)
+        self.chat.say(text, public)
 
     # --- hearing ------------------------------------------------------------------------------------------------
 
@@ -257,7 +257,7 @@ class Pop3Server:
 
     def _act(self, line: bytes | LineFault) -> Done:
         """Check a line against the table, then do what it says."""
-        self._chat.line_limit = LINE_LIMIT
+        self.chat.line_limit = LINE_LIMIT
         in_exchange = self._introduction.expecting
         if isinstance(line, LineFault):
             self._introduction.call_off()
@@ -305,7 +305,7 @@ class Pop3Server:
             return replies.TLS_NOT_OFFERED
         if self.utf8:  # RFC 6856 §2.1
             return replies.TLS_AFTER_UTF8
-        if self._chat.unread:
+        if self.chat.unread:
             self.finished = True
             return replies.TLS_INJECTED
         return StartTls()
@@ -325,7 +325,7 @@ class Pop3Server:
             return step
         if not isinstance(step, sasl.Challenge):
             return SignIn(step)
-        self._chat.line_limit = sasl.LINE_LIMIT
+        self.chat.line_limit = sasl.LINE_LIMIT
         self._say(f"+ {step.text}\r\n".encode(), b"+ " + MASK + b"\r\n" if step.secret else None)
         return None
 

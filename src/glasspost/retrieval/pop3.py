@@ -249,6 +249,7 @@ class Pop3Session(Connection):
         """The connection is gone and nothing is in hand any more."""
         self._release()
         self._recording.close(self._verdict)
+        self._core.chat.end()
 
     def _release(self) -> None:
         if self._drop is not None:

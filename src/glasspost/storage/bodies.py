@@ -5,7 +5,7 @@ Does not live here: envelopes and recipients (spool.py), maildrops (mailboxes.py
 
 A small message stays in memory until it is committed. A larger one goes to the disk in pieces of 256 KB while it
 comes, each piece in whatever commit is next, so a slow sender never holds the writer and a large message never holds
-memory: at most three pieces. (docs/decisions/0003: why not a file.)
+memory: at most three pieces. Only the accepting commit waits for the disk. (docs/decisions/0003: why not a file.)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 
 import apsw
 
-from glasspost.storage.database import Database, row, rows
+from glasspost.storage.database import Database, Done, Job, row, rows
 from glasspost.storage.sql import Queries
 
 PIECE = 256 * 1024  # octets of one chunk row
@@ -207,7 +207,7 @@ class Draft:
     async def chunks(self) -> AsyncIterator[bytes]:
         """All of it in order, in pieces of at most 256 KB, also what has gone to the disk; only once it is whole."""
         for number in range(self._stored):
-            yield await self._database.written(_reading_chunk(self.id << CHUNK_BITS | number))
+            yield await self._database.written(_reading_chunk(self.id << CHUNK_BITS | number), PIECE)
         rest = b"".join(self._pieces)
         if rest:
             yield rest
@@ -224,9 +224,9 @@ class Draft:
         if self.size <= PIECE:  # a content of this size is looked for in one row
             rest = b"".join(self._pieces)
             self._pieces = []
-        # The writer does its jobs in order: this one comes behind the piece and before the accepting commit.
+        # The writer does large jobs in order: this one comes behind the piece and before the accepting commit.
         self._under_way += 1
-        self._database.write(_cutting(self.id << CHUNK_BITS, start, end, rest), self._piece_done)
+        self._write(_cutting(self.id << CHUNK_BITS, start, end, rest), self._piece_done)
 
     def discard(self) -> None:
         """The message is not wanted: forget it, and take back what is on the disk."""
@@ -235,7 +235,7 @@ class Draft:
         self._opening = b""
         self.on_room = None
         if self._stored:
-            self._database.write(_discarding(self.id), lambda _result, _error: None)
+            self._write(_discarding(self.id), lambda _result, _error: None)
             self._stored = 0
 
     def _store_whole_pieces(self) -> None:
@@ -248,10 +248,14 @@ class Draft:
                 self._opening = data[:_OPENING]
             self._stored += 1
             self._under_way += 1
-            self._database.write(_storing(self.id if first else 0, chunk), self._piece_done)
+            self._write(_storing(self.id if first else 0, chunk), self._piece_done)
             start += PIECE
         self._pieces = [data[start:]]
         self._gathered = len(data) - start
+
+    def _write(self, job: Job, done: Done) -> None:
+        """Nothing of it is promised before the accepting commit, which makes durable what came before it."""
+        self._database.write(job, done, PIECE, durable=False)
 
     def _piece_done(self, _result: object, error: Exception | None) -> None:
         self._under_way -= 1

@@ -8,6 +8,10 @@ Group commit (DESIGN law 9): whatever waits when the writer comes round goes int
 asked is told after the commit, never before it (law 1). A job that fails is found by doing the batch again one by
 one; the others do not suffer for it.
 
+Fairness: a commit does all small jobs that wait, then at least one large one and no more of them than COMMIT_OCTETS.
+Pieces of bodies that still arrive are not synced where a commit has nothing else: the next that has syncs the WAL, and
+with it all that stands before, which is limited (LOOSE_OCTETS).
+
 apsw brings its own SQLite, because Debian 12's has the WAL-reset bug (fixed in 3.51.3).
 """
 
@@ -16,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -55,7 +60,9 @@ class JointJob(Protocol):
 Done = Callable[[Any, Exception | None], None]
 
 BUSY_MILLISECONDS = 10_000  # how long one process waits for another's transaction
-BATCH_LIMIT = 2_000  # jobs in one commit: bounds how long the first of them waits
+BATCH_LIMIT = 2_000  # small jobs in one commit: bounds how long the first of them waits
+COMMIT_OCTETS = 2_000_000  # of large jobs in one commit
+LOOSE_OCTETS = 8_000_000  # written and not synced: a reply that comes then waits until the disk has them
 WRITER_CACHE = 8_192  # KB of pages
 READER_CACHE = 2_048
 WORTH_SHRINKING = 16_000_000  # empty octets in a file
@@ -80,7 +87,9 @@ class Database:
         except BaseException:
             self.writer.close()
             raise
-        self._queue: SimpleQueue[tuple[Job, Done] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Job, Done] | tuple[()] | None] = SimpleQueue()  # (): look for large ones
+        self._large: deque[tuple[tuple[Job, Done], int, bool]] = deque()
+        self._loose, self._syncing = 0, durable  # octets not synced; whether the writer syncs now
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle_readers: list[apsw.Connection] = []
@@ -97,16 +106,20 @@ class Database:
         self._thread = threading.Thread(target=self._run, name=f"writer of {self.path.name}", daemon=True)
         self._thread.start()
 
-    def write(self, job: Job, done: Done) -> None:
+    def write(self, job: Job, done: Done, octets: int = 0, *, durable: bool = True) -> None:
         """Do `job(connection)` in the next commit; afterwards call `done(result, None)` on the loop, or
-        `done(None, error)` where it was not stored: StoreFull (try again later), StoreError, or the job's own."""
+        `done(None, error)` where it was not stored: StoreFull (try again later), StoreError, or the job's own.
+        With `octets`, its size, it is a large one, and small ones may overtake it, large ones never. Where it is not
+        `durable`, `done` may come before the disk has it: what is durable and comes later makes it so."""
         refusal = self._broken or self._closed
         if refusal is not None:
             asyncio.get_running_loop().call_soon(done, None, refusal)
             return
-        self._queue.put((job, done))
+        if octets:
+            self._large.append(((job, done), octets, durable))
+        self._queue.put(() if octets else (job, done))
 
-    async def written(self, job: Callable[[apsw.Connection], T]) -> T:
+    async def written(self, job: Callable[[apsw.Connection], T], octets: int = 0) -> T:
         """Like `write`, to be awaited."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
@@ -118,7 +131,7 @@ class Database:
             else:
                 future.set_exception(error)
 
-        self.write(job, done)
+        self.write(job, done, octets)
         return await future
 
     async def read(self, job: Callable[[apsw.Connection], T]) -> T:
@@ -188,21 +201,24 @@ class Database:
     def _run(self) -> None:
         """The writer: wait for one job, take all that came meanwhile, commit, tell."""
         stopping = False
-        while not stopping:
-            first = self._queue.get()
-            if first is None:
-                break
-            batch = [first]
+        while not stopping or self._large:
+            batch: list[tuple[Job, Done]] = []
             try:
-                while len(batch) < BATCH_LIMIT:
-                    item = self._queue.get_nowait()
-                    if item is None:
+                item = self._queue.get(block=not self._large)
+                while True:
+                    if item:
+                        batch.append(item)
+                    elif item is None:
                         stopping = True
+                    if len(batch) >= BATCH_LIMIT:
                         break
-                    batch.append(item)
+                    item = self._queue.get_nowait()
             except Empty:
                 pass
-            results = self._commit(batch)
+            durable = not self._large or self._add_large(batch)
+            if not batch:
+                continue
+            results = self._commit(batch, durable)
             self.commits += 1
             assert self._loop is not None
             try:
@@ -210,12 +226,27 @@ class Database:
             except RuntimeError:  # the loop is closed: nobody is left to be told
                 return
 
-    def _commit(self, batch: list[tuple[Job, Done]]) -> list[tuple[Any, Exception | None]]:
+    def _add_large(self, batch: list[tuple[Job, Done]]) -> bool:
+        """Add to a commit its share of the large jobs. Whether it has to be durable."""
+        durable, octets = bool(batch), 0
+        while self._large and octets < COMMIT_OCTETS:
+            item, size, demands = self._large.popleft()
+            batch.append(item)
+            octets += size
+            durable = durable or demands
+        durable = durable or self._loose + octets > LOOSE_OCTETS
+        self._loose = 0 if durable else self._loose + octets
+        return durable
+
+    def _commit(self, batch: list[tuple[Job, Done]], durable: bool = True) -> list[tuple[Any, Exception | None]]:
         """The batch in one transaction, or, where that fails, each job in its own."""
         if self._broken is not None:
             return [(None, self._broken)] * len(batch)
         connection = self.writer
         try:
+            if self._syncing != (durable and self._durable):
+                self._syncing = not self._syncing
+                connection.execute(f"PRAGMA synchronous = {'FULL' if self._syncing else 'NORMAL'}")
             jobs = [job for job, _ in batch]
             statement = _as_one(jobs)
             if statement is not None:

@@ -9,6 +9,7 @@ Every verb takes a range of recipient ids: one recipient, or all of a message.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import apsw
@@ -21,6 +22,7 @@ from glasspost.storage.spooled import CLAIMED, HELD, WAITING
 
 STATES = {WAITING: "waiting", CLAIMED: "under way", HELD: "held"}
 EVERYTHING = (0, 1 << 62)
+PAGE = 1_000  # recipients that are looked at together
 
 
 @dataclass(slots=True)
@@ -73,17 +75,29 @@ def span(text: str) -> tuple[int, int] | None:
 
 def entries(connection: apsw.Connection, within: tuple[int, int] = EVERYTHING, limit: int = -1) -> list[Entry]:
     """The waiting recipients of a range, in order of arrival; at most `limit`."""
-    return [
-        Entry(
-            write_id("q", found[0] >> CHUNK_BITS),
-            (found[0] & (1 << CHUNK_BITS) - 1) + 1,
-            found[1],
-            found[2],
-            STATES[found[3]],
-            *found[4:],
-        )
-        for found in rows(connection, queries.queue_list, (*within, limit))
-    ]
+    return list(each(connection, within, limit))
+
+
+def each(connection: apsw.Connection, within: tuple[int, int] = EVERYTHING, limit: int = -1) -> Iterator[Entry]:
+    """The same, one after the other: of a million only a page is in memory. Each page is a look of its own, so whoever
+    reads slowly keeps the store from nothing."""
+    low, high = within
+    while limit:
+        size = PAGE if limit < 0 else min(PAGE, limit)
+        page = rows(connection, queries.queue_list, (low, high, size))
+        for found in page:
+            yield Entry(
+                write_id("q", found[0] >> CHUNK_BITS),
+                (found[0] & (1 << CHUNK_BITS) - 1) + 1,
+                found[1],
+                found[2],
+                STATES[found[3]],
+                *found[4:],
+            )
+        if len(page) < size:
+            return
+        low = page[-1][0] + 1
+        limit -= size if limit > 0 else 0
 
 
 def summary(connection: apsw.Connection) -> list[Pile]:
@@ -113,8 +127,13 @@ def doubts(connection: apsw.Connection, within: tuple[int, int] = EVERYTHING) ->
     ]
 
 
+def in_hand(connection: apsw.Connection, within: tuple[int, int]) -> int:
+    """How many of a range a node has in hand: an attempt at them may be under way, and nobody calls it back."""
+    return int(row(connection, queries.count_in_hand, within)[0])
+
+
 def hold(connection: apsw.Connection, within: tuple[int, int]) -> int:
-    """Keep them back until release. Returns how many changed."""
+    """Keep them back until release. Returns how many changed. One under way is held if its attempt fails for now."""
     connection.execute(queries.set_hold, within)
     return connection.changes()
 
@@ -132,13 +151,14 @@ def retry(connection: apsw.Connection, within: tuple[int, int], now: float) -> i
 
 
 def bounce(connection: apsw.Connection, within: tuple[int, int], now: float) -> int:
-    """Have them returned to their sender: the node composes the report at its next claim."""
+    """Have them returned to their sender: the node composes the report at its next claim. One under way is returned if
+    its attempt fails; if it succeeds it was delivered, and nobody is told otherwise."""
     connection.execute(queries.set_bounce, (now, *within))
     return connection.changes()
 
 
 def remove(connection: apsw.Connection, within: tuple[int, int]) -> int:
-    """Throw them away. Nobody is told."""
+    """Throw them away. Nobody is told. An attempt that is under way may still deliver."""
     gone: dict[int, int] = {}
     for found in rows(connection, queries.queue_list, (*within, -1)):
         gone[found[0] >> CHUNK_BITS] = gone.get(found[0] >> CHUNK_BITS, 0) + 1

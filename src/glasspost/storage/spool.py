@@ -18,7 +18,16 @@ import apsw
 from glasspost.ids import IdSource
 from glasspost.mail.address import address_from_text, path_from_text, path_text
 from glasspost.mail.envelope import BodyType, Notify
-from glasspost.storage.bodies import CHUNK_BITS, Content, Draft, MemoryContent, StoredContent, discard_drafts, queries
+from glasspost.storage.bodies import (
+    CHUNK_BITS,
+    PIECE,
+    Content,
+    Draft,
+    MemoryContent,
+    StoredContent,
+    discard_drafts,
+    queries,
+)
 from glasspost.storage.database import Database, row, rows
 from glasspost.storage.spool_jobs import Acceptance, Settling, renew_all
 from glasspost.storage.spooled import (
@@ -37,6 +46,7 @@ DOUBT_KEPT = 30 * 86_400.0  # seconds
 _LEASE_RAN_OUT = "the lease of {} ran out while it may have been under way"
 _NO_RECIPIENT = (None,) * 8
 _NO_DEPOSIT = (None,) * 4
+LARGE = 32 * 1024  # octets of a message from which it lets others go first on its way to the disk
 MEMORY_BUDGET = 64 * 1024 * 1024  # octets of content kept in memory between acceptance and delivery
 
 
@@ -79,7 +89,9 @@ class Spool:
                 self._take_back(intake)
             done(error)
 
-        self.database.write(self._accepting(intake, now), told)
+        job = self._accepting(intake, now)
+        is_large = job.streamed or intake.size > LARGE
+        self.database.write(job, told, max(1, intake.draft.held) if is_large else 0)
 
     def _accepting(self, intake: Intake, now: float) -> Acceptance:
         """The job for the writer: everything is worked out here, so that only SQL is left for it."""
@@ -233,4 +245,5 @@ class Spool:
                     report.deposits, report.recipients = [], []
             done(job.void, error)
 
-        self.database.write(job, told)
+        behind_pieces = any(report.streamed for report in job.reports)
+        self.database.write(job, told, PIECE if behind_pieces else 0)

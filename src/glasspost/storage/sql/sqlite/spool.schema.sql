@@ -8,6 +8,8 @@
 --   1 -> (gone) settle        delivered or failed; a bounce is inserted in the same commit
 --   1 -> 0      deferred      `due` becomes the next attempt; attempts + 1
 --   0,1 -> 2    hold          `due` is kept aside from the index until release
+--   0,2 -> 0    bounce        `due` becomes now, for the next claim to grant the wish; 1, and 2 that a node has not
+--                             given back, become 1: delivered it is gone, deferred it is claimed again for its wish
 --   2 -> 0      release (2 -> 1 where the node that had it when it was held has not given it back yet)
 -- `generation` grows with every claim; a settle with an old one changes nothing.
 CREATE TABLE message (
@@ -98,3 +100,10 @@ END;
 -- reach: when it is back, it fetches all of them. The index has only those: mail that is brought at once never touches it.
 ALTER TABLE recipient ADD COLUMN stranded TEXT NOT NULL DEFAULT '';
 CREATE INDEX recipient_stranded ON recipient (stranded, id) WHERE state = 0 AND stranded <> '';
+
+-- name: m004
+-- What waits, by domain: `queue list --summary` counts a million of them in the index alone. It has no claimed ones, so
+-- mail that is brought at once never touches it; those are found by their state in the other index, and looked up.
+CREATE INDEX recipient_pile ON recipient (domain, state, due, attempts) WHERE state <> 1;
+DROP INDEX recipient_due;
+CREATE INDEX recipient_due ON recipient (due, state) WHERE state < 2;

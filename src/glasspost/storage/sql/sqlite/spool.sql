@@ -73,13 +73,14 @@ SELECT id, arrived, reverse_path, body, flags, ret, envid, size, head, conversat
 DELETE FROM recipient WHERE id = ? AND generation = ?
 
 -- name: settle_deferred
--- A hold that came while the attempt was under way stays a hold. Where no attempt was made (?2 is 0), what is known of
--- the last one stays, and so does the postmaster's wish.
-UPDATE recipient SET state = CASE state WHEN 2 THEN 2 ELSE 0 END, due = ?1, attempts = attempts + ?2,
+-- A hold that came while the attempt was under way stays a hold, and a wish to bounce is granted at once. Where no
+-- attempt was made (?2 is 0), what is known of the last one stays, and so does any other wish of the postmaster's.
+UPDATE recipient SET state = CASE state WHEN 2 THEN 2 ELSE 0 END, due = CASE wish WHEN 'bounce' THEN ?3 ELSE ?1 END,
+    attempts = attempts + ?2,
     last_attempt = CASE ?2 WHEN 0 THEN last_attempt ELSE ?3 END, last_reply = ?4,
     last_host = CASE ?2 WHEN 0 THEN last_host ELSE ?5 END,
     conversation = CASE ?2 WHEN 0 THEN conversation ELSE ?6 END, doubtful = doubtful + ?7, delay_told = ?8,
-    wish = CASE ?2 WHEN 0 THEN wish ELSE '' END, claimed_by = '', stranded = ?9
+    wish = CASE WHEN ?2 = 0 OR wish = 'bounce' THEN wish ELSE '' END, claimed_by = '', stranded = ?9
 WHERE id = ?10 AND generation = ?11
 
 -- name: drop_refs
@@ -133,8 +134,9 @@ WHERE state = 1 OR claimed_by <> ''
 -- name: recipients_of
 SELECT id FROM recipient WHERE id >= ? AND id < ?
 
--- name: still_ours
-SELECT 1 FROM recipient WHERE id = ? AND generation = ? AND state = 1
+-- name: wish_of_ours
+-- What the postmaster wishes for a recipient that is still this node's; no row where it is not.
+SELECT wish FROM recipient WHERE id = ? AND generation = ? AND state = 1
 
 -- name: last_id
 SELECT max(coalesce((SELECT max(id) FROM message), 0), coalesce((SELECT max(id) >> 12 FROM recipient), 0),
@@ -148,17 +150,34 @@ FROM recipient r JOIN message m ON m.id = r.id >> 12
 WHERE r.id >= ? AND r.id < ? ORDER BY r.id LIMIT ?
 
 -- name: queue_summary
-SELECT domain, state, count(*), min(due), max(attempts) FROM recipient GROUP BY domain, state ORDER BY count(*) DESC
+-- Both from indexes, but for a look at each claimed one, which are few (relay.window).
+SELECT domain, state, count(*), min(due), max(attempts) FROM recipient INDEXED BY recipient_pile
+WHERE state <> 1 GROUP BY domain, state
+UNION ALL
+SELECT domain, state, count(*), min(due), max(attempts) FROM recipient INDEXED BY recipient_due
+WHERE state = 1 AND state < 2 GROUP BY domain
+ORDER BY 3 DESC
 
 -- name: queue_of_domain
+-- `due >= 0` is always so: it leads to the index where it cannot be named, in a store that is not migrated yet.
 SELECT count(*) FILTER (WHERE state < 2), count(*) FILTER (WHERE state = 2), min(due) FILTER (WHERE state < 2), max(attempts)
-FROM recipient WHERE domain = ?
+FROM (
+    SELECT state, due, attempts FROM recipient WHERE domain = ?1 AND state <> 1
+    UNION ALL
+    SELECT state, due, attempts FROM recipient WHERE domain = ?1 AND state = 1 AND state < 2 AND due >= 0
+)
 
 -- name: last_heard_of_domain
-SELECT last_reply, last_attempt FROM recipient WHERE domain = ? AND last_attempt > 0 ORDER BY last_attempt DESC LIMIT 1
+SELECT last_reply, last_attempt FROM (
+    SELECT last_reply, last_attempt FROM recipient WHERE domain = ?1 AND state <> 1
+    UNION ALL
+    SELECT last_reply, last_attempt FROM recipient WHERE domain = ?1 AND state = 1 AND state < 2 AND due >= 0
+)
+WHERE last_attempt > 0 ORDER BY last_attempt DESC LIMIT 1
 
 -- name: queue_count
-SELECT count(*) FROM recipient
+SELECT (SELECT count(*) FROM recipient WHERE state <> 1)
+    + (SELECT count(*) FROM recipient WHERE state = 1 AND state < 2 AND due >= 0)
 
 -- name: set_hold
 UPDATE recipient SET state = 2 WHERE id >= ? AND id < ? AND state < 2
@@ -175,8 +194,14 @@ WHERE id >= ?2 AND id < ?3 AND state = 2
 UPDATE recipient SET due = ?, wish = CASE wish WHEN '' THEN 'retry' ELSE wish END WHERE id >= ? AND id < ? AND state = 0
 
 -- name: set_bounce
-UPDATE recipient SET state = 0, due = ?, wish = 'bounce', claimed_by = '', generation = generation + 1
-WHERE id >= ? AND id < ?
+-- One that a node has in hand stays that node's: its attempt may be under way, and a delivery stays a delivery. Only
+-- the node knows; it returns at once what it has not begun, and the others where their attempt fails.
+UPDATE recipient SET wish = 'bounce', state = CASE claimed_by WHEN '' THEN 0 ELSE 1 END,
+    due = CASE claimed_by WHEN '' THEN ?1 ELSE due END
+WHERE id >= ?2 AND id < ?3
+
+-- name: count_in_hand
+SELECT count(*) FROM recipient WHERE id >= ? AND id < ? AND claimed_by <> ''
 
 -- name: count_recipients
 SELECT count(*) FROM recipient WHERE id >= ? AND id < ?

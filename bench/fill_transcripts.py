@@ -58,7 +58,7 @@ def main() -> int:
     options = parser.parse_args()
     folder = Folder(options.data)
     folder.make()
-    if not folder.transcripts.exists():
+    if not folder.transcripts.stat().st_size:  # made, and empty
         fill(folder, options.conversations)
     size = folder.transcripts.stat().st_size
     print(f"{size / 1e6:.0f} MB, {size / options.conversations:.0f} octets a conversation")

@@ -16,7 +16,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from glasspost.cli.main import app
+from glasspost.cli.main import front_door
 from glasspost.errors import GlasspostError, NotFound
 from glasspost.explain.typography import width
 from glasspost.mail.address import Address
@@ -120,7 +120,7 @@ async def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 
 def glasspost(*words: str) -> str:
-    result = CliRunner().invoke(app, list(words), catch_exceptions=True)
+    result = CliRunner().invoke(front_door(), list(words), catch_exceptions=True)
     if isinstance(result.exception, GlasspostError):
         raise result.exception
     assert result.exit_code == 0, result.output
@@ -255,3 +255,10 @@ def test_a_crash_on_a_terminal_does_not_show_the_values_in_it(
         structlog.configure(**before)
     assert "LookupError" in terminal.text and "sign_in" in terminal.text
     assert PASSWORD not in terminal.text
+
+
+async def test_a_queue_that_no_node_has_used_yet_is_no_fault(data: Path) -> None:
+    """A record that was taken along, or a node that is just starting: the queue's file is there and empty."""
+    (data / "spool.db").unlink()
+    (data / "spool.db").touch()
+    assert "attempt 1: " in glasspost("why", "carol@far.example")

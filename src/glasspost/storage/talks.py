@@ -240,11 +240,14 @@ def open_to_read(path: Path) -> apsw.Connection:
         connection = apsw.Connection(str(path) if mine else f"file:{quote(str(path))}{settled}", flags=flags)
         connection.set_busy_timeout(10_000)
         connection.execute("PRAGMA query_only = ON")
-        connection.execute("PRAGMA user_version").fetchall()
-        return connection
+        begun = connection.execute("PRAGMA user_version").get
     except apsw.Error as error:
         why = "you may not read it" if not os.access(path, os.R_OK) else str(error)
         raise StoreError(f"{path} cannot be read: {why}") from error
+    if not begun:
+        connection.close()
+        raise StoreError(f"{path} is empty: no node has used it yet")
+    return connection
 
 
 def moment(seconds: float) -> str:

@@ -16,6 +16,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
+from glasspost.cli.directory import Mistyped
 from glasspost.cli.main import front_door
 from glasspost.errors import GlasspostError, NotFound
 from glasspost.explain.typography import width
@@ -262,3 +263,17 @@ async def test_a_queue_that_no_node_has_used_yet_is_no_fault(data: Path) -> None
     (data / "spool.db").unlink()
     (data / "spool.db").touch()
     assert "attempt 1: " in glasspost("why", "carol@far.example")
+
+
+async def test_a_search_says_whose_message_it_found(data: Path) -> None:
+    lines = glasspost("conversations", "search", "to:carol@far.example").splitlines()
+    assert " smtp-out " in lines[0]
+    assert lines[1].startswith("    alice@example.org -> carol@far.example  ")
+    found = json.loads(glasspost("conversations", "search", "to:carol@far.example", "--json"))
+    assert found[0]["found"][0]["recipients"] == ["carol@far.example"]
+
+
+async def test_a_filter_may_begin_with_its_minus(data: Path) -> None:
+    assert "carol@far.example" not in glasspost("conversations", "search", "-to:carol@far.example")
+    with pytest.raises(Mistyped, match="there is no option --limt"):
+        glasspost("conversations", "search", "--limt", "5")

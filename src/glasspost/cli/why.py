@@ -91,6 +91,7 @@ def waiting_in(folder: Folder) -> Waiting:
 def _listed(found: Found) -> list[str]:
     """One message, or visit, in two lines: when and where it stands, whose it is and what about."""
     from glasspost.cli.why_text import moment
+    from glasspost.explain.typography import fitted
 
     lines = []
     for story in sorted(found.stories, key=lambda one: -one.began):
@@ -101,7 +102,7 @@ def _listed(found: Found) -> list[str]:
         ends = story.sender or story.account or "<>"
         if recipients:  # a visit to a mailbox has none
             ends = f"{ends} -> {recipients[0]}{more}"
-        lines.append(f"    {ends}  {story.subject}".rstrip()[:80])
+        lines.append(fitted(f"    {ends}  {story.subject}".rstrip(), 80))
     if found.more:
         lines.append("There may be more: say more exactly what is meant, or use `glasspost conversations search`.")
     else:

@@ -31,6 +31,15 @@ def padded(text: str, columns: int) -> str:
     return text + " " * max(0, columns - width(text))
 
 
+def fitted(text: str, columns: int) -> str:
+    """A text in one line of at most `columns` columns: what has no room is cut, and an ellipsis says so."""
+    if width(text) <= columns:
+        return text
+    while width(text) > columns - 1:
+        text = text[: min(len(text) - 1, columns)]
+    return text.rstrip() + "…"
+
+
 def wrapped(text: str, columns: int) -> list[str]:
     """A text as lines of at most `columns` columns; what cannot be broken may stand out. Blanks at line ends go."""
     lines, line, used = list[str](), "", 0

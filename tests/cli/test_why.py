@@ -154,7 +154,8 @@ async def test_one_question_tells_the_whole_story(data: Path) -> None:
         at = told.find(words, at + 1)
         assert at >= 0, f"{words!r} is missing, or in another place, in:\n{told}"
     assert told.count("S: 554 5.5.1 No valid recipients") == told.count("No valid recipients"), "a mere consequence"
-    bounce = told.rpartition("told, in ")[2].strip()
+    bounce, stands = told.rpartition("told, in ")[2].split()
+    assert stands == "(delivered)"
     assert "a report of this server's about q" in glasspost("why", bounce)
     queue_id = told.split()[0]
     for query in ("<abc.1@example.org>", "abc.1@example.org", queue_id.upper(), "invoice", "确认", "far.example"):
@@ -166,6 +167,9 @@ async def test_it_fits_a_terminal_in_both_languages(data: Path, lang: str) -> No
     told = glasspost("why", "carol@far.example", "--lang", lang)
     assert max(width(line) for line in told.splitlines()) <= 80
     assert ("含义" in told, "发件人  alice@example.org" in told) == (lang == "zh", lang == "zh")
+    notes = [line for line in told.splitlines() if line.startswith(("    # ", "    => ", "       why", "state"))]
+    assert len(notes) >= 6
+    assert all(line.isascii() is (lang == "en") for line in notes), notes
 
 
 async def test_json_has_the_same_content(data: Path) -> None:

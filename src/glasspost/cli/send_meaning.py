@@ -14,6 +14,7 @@ from enum import IntEnum
 
 from glasspost.cli.send_words import say
 from glasspost.explain.explainer import explain
+from glasspost.explain.notes import noted
 from glasspost.mail.reply import Reply
 from glasspost.net.certificate import TlsFacts
 from glasspost.outbound.sights import Heard, Phase
@@ -127,7 +128,7 @@ def meaning_of_ours(reply: Reply, phase: Phase, lang: str, doubtful: bool = Fals
     elif reply.permanent:
         key = "impossible"
     text = {"tls": "tls-fault", "auth": "auth-fault"}.get(key, key)
-    return _with_hint(Meaning(say(text, lang, fault=fault), say(f"{key}-next", lang)), phase, lang)
+    return _with_hint(Meaning(say(text, lang, fault=noted(fault, lang)), say(f"{key}-next", lang)), phase, lang)
 
 
 def _with_hint(meaning: Meaning, phase: Phase, lang: str) -> Meaning:

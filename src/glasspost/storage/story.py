@@ -68,6 +68,7 @@ class Story:
     attempts: list[Scene] = field(default_factory=list)
     fates: list[Fate] = field(default_factory=list)
     waiting: list[Entry] = field(default_factory=list)
+    reports: dict[str, str] = field(default_factory=dict)  # of this message's reports, by id: where they stand
 
     def _told(self, kind: str) -> list[str]:
         scenes = ([self.arrival] if self.arrival else []) + self.attempts
@@ -145,8 +146,8 @@ def _count(number: int) -> str:
     return f"{number} recipient{'' if number == 1 else 's'}"
 
 
-def tell(passages: Passages, queue_id: str, waiting: Waiting) -> Story | None:
-    """A message's story; None where nothing is known of it."""
+def tell(passages: Passages, queue_id: str, waiting: Waiting, *, reports: bool = True) -> Story | None:
+    """A message's story; None where nothing is known of it. `reports`: also where the reports on it stand."""
     talks = passages.talks
     story = Story(queue_id, fates=talks.fates(queue_id), waiting=waiting(queue_id))
     for conversation in talks.conversations_of(queue_id):
@@ -160,6 +161,10 @@ def tell(passages: Passages, queue_id: str, waiting: Waiting) -> Story | None:
         if not own and queue_id in opening.all(ABOUT):
             story.attempts.append(Scene(conversation, opening, None))
     story.attempts.sort(key=lambda scene: scene.at)
+    if reports:
+        for name in {fate.other for fate in story.fates if fate.other and fate.what != "report"}:
+            report = tell(passages, name, waiting, reports=False)
+            story.reports[name] = report.state if report is not None else ""
     return story if story.arrival or story.attempts or story.fates or story.waiting else None
 
 

@@ -36,12 +36,16 @@ _WORDS = {
 
 
 def language(wanted: str) -> str:
-    """The language of explanations: as wanted, else as LANG has it. Raises Mistyped."""
-    from glasspost.explain.explanation import LANGUAGES
+    """The language of explanations: as wanted ("zh", also "zh_CN.UTF-8"), else as LANG has it. Raises Mistyped."""
+    from glasspost.explain.explanation import LANGUAGES, known_language
 
-    if wanted and wanted not in LANGUAGES:
+    if wanted and known_language(wanted) != wanted[:2].lower():
         raise Mistyped(f'there is no language "{wanted}"; there are {", ".join(LANGUAGES)}')
-    return wanted or ("zh" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("zh") else "en")
+    return (
+        known_language(wanted)
+        if wanted
+        else ("zh" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("zh") else "en")
+    )
 
 
 def without_time(line: str) -> str:

@@ -72,8 +72,7 @@ def meaning_of_answer(heard: Heard, lang: str, lmtp: bool = False) -> Meaning:
     if not reply.positive or reply.code == 0 or step is None:
         return _explained("\n".join(line.decode("utf-8", "replace") for line in heard.lines), lang)
     if step in _HELLOS:
-        offers = _offers(reply, lang) if step is not Step.HELO else ""
-        return Meaning(say("ehlo", lang, offers=offers) if offers else say("ehlo-bare", lang))
+        return Meaning(offers_words(reply, lang) if step is not Step.HELO else say("ehlo-bare", lang))
     if step is Step.RCPT:
         return Meaning(say("rcpt", lang, who=heard.command.partition("<")[2].partition(">")[0]))
     if step is Step.AUTH:
@@ -83,6 +82,12 @@ def meaning_of_answer(heard: Heard, lang: str, lmtp: bool = False) -> Meaning:
     if step is Step.DOT and lmtp:
         return Meaning(say("content-lmtp", lang))
     return Meaning(say(_GOOD[step], lang)) if step in _GOOD else _explained(str(reply), lang)
+
+
+def offers_words(reply: Reply, lang: str) -> str:
+    """What an EHLO reply offers, as a sentence."""
+    offers = _offers(reply, lang)
+    return say("ehlo", lang, offers=offers) if offers else say("ehlo-bare", lang)
 
 
 def _offers(reply: Reply, lang: str) -> str:

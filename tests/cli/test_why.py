@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import apsw
 import pytest
 import structlog
 from typer.testing import CliRunner
@@ -281,3 +282,12 @@ async def test_a_filter_may_begin_with_its_minus(data: Path) -> None:
     assert "carol@far.example" not in glasspost("conversations", "search", "-to:carol@far.example")
     with pytest.raises(Mistyped, match="there is no option --limt"):
         glasspost("conversations", "search", "--limt", "5")
+
+
+async def test_a_record_that_is_behind_says_so(data: Path) -> None:
+    connection = apsw.Connection(str(data / "transcripts.db"))
+    connection.execute("INSERT INTO backlog (heard) VALUES (x'00')")
+    connection.close()
+    for words in (["why", "nobody@far.example"], ["conversations", "search", "to:nobody@far.example"]):
+        with pytest.raises(NotFound, match="the node is too busy to write its record out just now"):
+            glasspost(*words)

@@ -63,8 +63,12 @@ def search_conversations(
             return
         for count, hit in enumerate(hits, 1):  # noqa: B007  (it is looked at below)
             print(conversation_line(hit.conversation), *_whose(hit), sep="\n", flush=True)
+        behind = talks.behind
     if not count:
-        raise NotFound("no conversation on record is like that; the last second may not be stored yet")
+        from glasspost.cli.why import BEHIND
+
+        perhaps = BEHIND if behind else "the last second may not be stored yet"
+        raise NotFound(f"no conversation on record is like that; {perhaps}")
     if count == limit:
         print(f"There may be more: --limit {2 * limit}, or narrow the search.", file=sys.stderr)
 

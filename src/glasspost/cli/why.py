@@ -35,6 +35,9 @@ _MAY_BE_MORE = {
 }
 
 
+BEHIND = "the node is too busy to write its record out just now: ask again when it is calmer"
+
+
 def why(
     query: Annotated[
         list[str],
@@ -62,12 +65,14 @@ def why(
     talks = Talks(folder.transcripts)
     try:
         found = find(talks, asked, waiting_in(folder), Pseudonyms(key) if key else None)
+        behind = talks.behind
     finally:
         talks.close()
     if not found.stories:
         masked = folder.transcripts_key.exists() and key is None and "@" in asked
         hint = "; addresses are masked on record, and only the node's own user has the key" if masked else ""
-        raise NotFound(f"nothing is on record about {asked}; it may be too old, or be stored in a moment{hint}")
+        perhaps = BEHIND if behind else "it may be too old, or be stored in a moment"
+        raise NotFound(f"nothing is on record about {asked}; {perhaps}{hint}")
     if as_json:
         print(json.dumps(_found_facts(found, chosen), indent=2, ensure_ascii=False))
     elif len(found.stories) == 1:

@@ -241,6 +241,11 @@ class Talks:
         number = found[1] if found is not None and found[0] == "q" else 0
         return [fate_from(one) for one in rows(self._connection, _QUERIES.fates, (number,))]
 
+    @property
+    def behind(self) -> bool:
+        """Whether a node that is, or was, too busy has conversations put aside, which nobody can read yet."""
+        return self._connection.execute(_QUERIES.first_backlog).fetchone() is not None
+
     # --- following --------------------------------------------------------------------------------------------
 
     def newest_piece(self) -> int:

@@ -122,7 +122,8 @@ def meaning_of_ours(reply: Reply, phase: Phase, lang: str, doubtful: bool = Fals
     fault = _fault_in(reply)
     known = explain(fault, lang)
     if known.by == "failure":
-        return _with_hint(_explained(fault, lang), phase, lang)
+        told = _explained(fault, lang)
+        return _with_hint(told, phase, lang) if known.name.startswith("failure-certificate") else told
     if phase is Phase.NAME:
         return _explained(str(reply), lang) if reply.code == 556 else Meaning(say("name", lang), say("name-next", lang))
     if reply.enhanced == "4.7.4":

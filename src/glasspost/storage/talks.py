@@ -207,8 +207,8 @@ class Talks:
 
     def _first_since(self, moment: float) -> int:
         """The number of the first conversation that began at a moment or later: numbers grow with time. 0: all did."""
-        bounds = row(self._connection, _QUERIES.conversation_bounds)
-        if not moment or bounds[0] is None:
+        bounds = row(self._connection, _QUERIES.conversation_bounds) if moment else (None, None)
+        if bounds[0] is None:
             return 0
         low, high = int(bounds[0]), int(bounds[1]) + 1
         while low < high:

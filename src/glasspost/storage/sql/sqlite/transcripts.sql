@@ -115,7 +115,8 @@ JOIN segment s ON s.conversation = c.id
 SELECT id, started FROM conversation WHERE id >= ? ORDER BY id LIMIT 1
 
 -- name: conversation_bounds
-SELECT min(id), max(id) FROM conversation
+-- Each by itself: SQLite looks one of them up, and reads the whole table for two.
+SELECT (SELECT min(id) FROM conversation), (SELECT max(id) FROM conversation)
 
 -- name: fates
 SELECT queue, at, recipient, what, reply, host, conversation, due, why, other FROM fate WHERE queue = ? ORDER BY at, id

@@ -207,7 +207,9 @@ class Talks:
 
     def _first_since(self, moment: float) -> int:
         """The number of the first conversation that began at a moment or later: numbers grow with time. 0: all did."""
-        bounds = row(self._connection, _QUERIES.conversation_bounds) if moment else (None, None)
+        if not moment:
+            return 0
+        bounds = row(self._connection, _QUERIES.conversation_bounds)
         if bounds[0] is None:
             return 0
         low, high = int(bounds[0]), int(bounds[1]) + 1

@@ -21,6 +21,7 @@ import sys
 import time
 from pathlib import Path
 
+from glasspost.errors import Exit
 from glasspost.ids import write_id
 from glasspost.storage.database import Database
 from glasspost.storage.excerpts import HEADER, MENTION, Entry
@@ -58,7 +59,7 @@ def main() -> int:
     options = parser.parse_args()
     folder = Folder(options.data)
     folder.make()
-    if not folder.transcripts.exists():
+    if not folder.transcripts.stat().st_size:  # made, and empty
         fill(folder, options.conversations)
     size = folder.transcripts.stat().st_size
     print(f"{size / 1e6:.0f} MB, {size / options.conversations:.0f} octets a conversation")
@@ -145,6 +146,8 @@ def ask(data: Path) -> None:
             at = time.monotonic()
             asked = question if question == ["--version"] else [*question, "--data", str(data)]
             done = subprocess.run([glasspost, *asked], capture_output=True, text=True, check=False)
+            if done.returncode not in (0, Exit.NOT_FOUND):
+                raise SystemExit(f"glasspost {' '.join(question)} failed: {done.stderr}")
             seconds.append(time.monotonic() - at)
         after = os.times()
         cpu = (after.children_user + after.children_system - before.children_user - before.children_system) / 3

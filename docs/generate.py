@@ -174,24 +174,24 @@ def command_names() -> list[tuple[str, ...]]:
     """The words of every command, the program itself first, families before their members."""
     import typer
 
-    from glasspost.cli.main import app
+    from glasspost.cli.main import front_door
 
     def walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         yield words
         for name, member in getattr(command, "commands", {}).items():
             yield from walk(member, (*words, name))
 
-    return list(walk(typer.main.get_command(app), ()))
+    return list(walk(typer.main.get_command(front_door()), ()))
 
 
 def command_help(words: tuple[str, ...]) -> str:
     """What `--help` prints, in 100 columns."""
     from typer.testing import CliRunner
 
-    from glasspost.cli.main import app
+    from glasspost.cli.main import front_door
 
     environment = {"COLUMNS": "100", "GLASSPOST_DATA": None}
-    result = CliRunner().invoke(app, [*words, "--help"], prog_name="glasspost", env=environment)
+    result = CliRunner().invoke(front_door(), [*words, "--help"], prog_name="glasspost", env=environment)
     assert result.exit_code == 0, result.output
     return "\n".join(line.rstrip() for line in result.output.strip().splitlines())
 

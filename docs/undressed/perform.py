@@ -74,7 +74,7 @@ def form(text: str) -> str:
     text = re.sub(r"\buntil \d{4}-\d\d-\d\d", "until date", text)
     text = re.sub(r"\bTLSv1\.\d \w+", "TLS and its cipher", text)
     text = re.sub(r"\b\d\d:\d\d:\d\d(\.\d+)?", "time", text)
-    return re.sub(r"\b\d+(\.\d+)? m?s\b|\b(in )?(60 seconds|1 min(ute)?)\b", "duration", text)
+    return re.sub(r"\b\d+(\.\d+)? m?s\b|\b(in )?(\d+ seconds|1 min(ute)?)\b|\d+ 秒", "duration", text)
 
 
 # --- the stage ----------------------------------------------------------------------------------------------------

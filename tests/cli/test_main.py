@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from glasspost.cli.main import main
+from glasspost.cli.main import COMMANDS, main
 from glasspost.errors import Exit, StoreError
 from glasspost.storage import folder
 from glasspost.storage.folder import Folder
@@ -68,3 +70,23 @@ def test_a_port_that_is_taken_is_told_in_the_systems_words(capsys: pytest.Captur
     assert said.splitlines()[-1] == (
         f"glasspost: 127.0.0.1 port {port} cannot be opened for mx: address already in use"
     )
+
+
+def test_every_command_is_found_by_its_word_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    for word, _, _ in COMMANDS:
+        assert main([word, "--help"]) == Exit.OK
+        assert f" {word} " in capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_question_does_not_wait_for_what_only_a_node_needs(tmp_path: Path) -> None:
+    """What is imported before the answer is most of the time that a short question takes."""
+    program = (
+        "import sys; from glasspost.cli.main import main; code = main(sys.argv[1:]);"
+        " print(sorted({'aiohttp', 'uvloop', 'structlog', 'cryptography', 'argon2', 'rich', 'dns'} & set(sys.modules)))"
+    )
+    Folder(tmp_path).make()
+    for words in (["why", "a@example.org"], ["explain", "--lang", "zh", "550 5.1.1 no"], ["conversations", "list"]):
+        data = ["--data", str(tmp_path)] if words[0] != "explain" else []
+        asked = [sys.executable, "-c", program, *words, *data]
+        said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+        assert said.splitlines()[-1] == "[]", words

@@ -16,7 +16,7 @@ from typing import TypeVar
 import pytest
 from typer.testing import CliRunner
 
-from glasspost.cli.main import app
+from glasspost.cli.main import front_door
 from glasspost.mail.address import Address
 from glasspost.node.node import Node
 from glasspost.node.settings import Config
@@ -69,7 +69,7 @@ class House:
 
     async def command(self, verb: str) -> list[str]:
         words = ["queue", verb, "all", "--data", str(self.data)]
-        result = await asyncio.to_thread(CliRunner().invoke, app, words)
+        result = await asyncio.to_thread(CliRunner().invoke, front_door("queue"), words)
         assert result.exit_code == 0, result.output
         return result.stdout.splitlines()
 

@@ -228,6 +228,32 @@ async def test_five_recipients_of_whom_two_are_unknown(send: Send) -> None:
     assert "2 of 5 not accepted" in verdict and "Exit code 20" in verdict
 
 
+async def test_whoever_signs_in_is_the_sender_where_nobody_else_is_named(
+    send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PASSWORD", "secret")
+    arguments = ["--to", "bob@example.org", "--auth", "ann@example.net", "--password-env", "PASSWORD"]
+    async with Answers(EHLO="250-mx\n250 AUTH PLAIN", AUTH="235 2.7.0 welcome") as server:
+        code = await asyncio.to_thread(main, ["send", "--server", server.place, *arguments])
+    assert code == 0
+    assert any(line.startswith("MAIL FROM:<ann@example.net>") for line in server.heard)
+
+
+async def test_what_is_not_tls_is_not_met_with_advice_on_certificates(send: Send) -> None:
+    async with Answers() as server:
+        ran = await send("--server", server.place, "--tls", "implicit")
+    assert ran.code == SendExit.TLS
+    assert "Port 465 speaks TLS from the first octet" in ran.out
+    assert "--no-verify" not in ran.out
+
+
+async def test_what_this_program_says_itself_is_chinese_as_well(send: Send) -> None:
+    async with Answers() as server:
+        ran = await send("--server", server.place, "--tls", "implicit", "--lang", "zh")
+    assert "未能建立：收到的不是 TLS" in ran.out
+    assert "what came back" not in ran.out
+
+
 async def test_lmtp_has_an_answer_for_each_recipient(send: Send) -> None:
     answers = iter(["250 2.0.0 bob has it", "452 4.2.2 carol is full"])
     async with Answers(DOT=lambda line: next(answers)) as server:

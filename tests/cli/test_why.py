@@ -12,11 +12,13 @@ import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import apsw
 import pytest
 import structlog
 from typer.testing import CliRunner
 
-from glasspost.cli.main import app
+from glasspost.cli.directory import Mistyped
+from glasspost.cli.main import front_door
 from glasspost.errors import GlasspostError, NotFound
 from glasspost.explain.typography import width
 from glasspost.mail.address import Address
@@ -120,7 +122,7 @@ async def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 
 def glasspost(*words: str) -> str:
-    result = CliRunner().invoke(app, list(words), catch_exceptions=True)
+    result = CliRunner().invoke(front_door(), list(words), catch_exceptions=True)
     if isinstance(result.exception, GlasspostError):
         raise result.exception
     assert result.exit_code == 0, result.output
@@ -153,7 +155,8 @@ async def test_one_question_tells_the_whole_story(data: Path) -> None:
         at = told.find(words, at + 1)
         assert at >= 0, f"{words!r} is missing, or in another place, in:\n{told}"
     assert told.count("S: 554 5.5.1 No valid recipients") == told.count("No valid recipients"), "a mere consequence"
-    bounce = told.rpartition("told, in ")[2].strip()
+    bounce, stands = told.rpartition("told, in ")[2].split()
+    assert stands == "(delivered)"
     assert "a report of this server's about q" in glasspost("why", bounce)
     queue_id = told.split()[0]
     for query in ("<abc.1@example.org>", "abc.1@example.org", queue_id.upper(), "invoice", "确认", "far.example"):
@@ -165,6 +168,9 @@ async def test_it_fits_a_terminal_in_both_languages(data: Path, lang: str) -> No
     told = glasspost("why", "carol@far.example", "--lang", lang)
     assert max(width(line) for line in told.splitlines()) <= 80
     assert ("含义" in told, "发件人  alice@example.org" in told) == (lang == "zh", lang == "zh")
+    notes = [line for line in told.splitlines() if line.startswith(("    # ", "    => ", "       why", "state"))]
+    assert len(notes) >= 6
+    assert all(line.isascii() is (lang == "en") for line in notes), notes
 
 
 async def test_json_has_the_same_content(data: Path) -> None:
@@ -255,3 +261,33 @@ def test_a_crash_on_a_terminal_does_not_show_the_values_in_it(
         structlog.configure(**before)
     assert "LookupError" in terminal.text and "sign_in" in terminal.text
     assert PASSWORD not in terminal.text
+
+
+async def test_a_queue_that_no_node_has_used_yet_is_no_fault(data: Path) -> None:
+    """A record that was taken along, or a node that is just starting: the queue's file is there and empty."""
+    (data / "spool.db").unlink()
+    (data / "spool.db").touch()
+    assert "attempt 1: " in glasspost("why", "carol@far.example")
+
+
+async def test_a_search_says_whose_message_it_found(data: Path) -> None:
+    lines = glasspost("conversations", "search", "to:carol@far.example").splitlines()
+    assert " smtp-out " in lines[0]
+    assert lines[1].startswith("    alice@example.org -> carol@far.example  ")
+    found = json.loads(glasspost("conversations", "search", "to:carol@far.example", "--json"))
+    assert found[0]["found"][0]["recipients"] == ["carol@far.example"]
+
+
+async def test_a_filter_may_begin_with_its_minus(data: Path) -> None:
+    assert "carol@far.example" not in glasspost("conversations", "search", "-to:carol@far.example")
+    with pytest.raises(Mistyped, match="there is no option --limt"):
+        glasspost("conversations", "search", "--limt", "5")
+
+
+async def test_a_record_that_is_behind_says_so(data: Path) -> None:
+    connection = apsw.Connection(str(data / "transcripts.db"))
+    connection.execute("INSERT INTO backlog (heard) VALUES (x'00')")
+    connection.close()
+    for words in (["why", "nobody@far.example"], ["conversations", "search", "to:nobody@far.example"]):
+        with pytest.raises(NotFound, match="the node is too busy to write its record out just now"):
+            glasspost(*words)

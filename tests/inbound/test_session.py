@@ -12,7 +12,8 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import apsw
 import pytest
@@ -20,8 +21,10 @@ import uvloop
 
 from entrances import PASSWORD, House, Wire
 from glasspost.inbound import transaction as transaction_module
+from glasspost.inbound.endings import how_it_ended
 from glasspost.inbound.visit import UNREAD_LIMIT
 from glasspost.net.tls import opportunistic_context
+from glasspost.protocol.smtp_table import State
 from glasspost.storage import bodies
 
 PATIENCE = 10.0
@@ -680,7 +683,9 @@ async def test_the_record_says_how_a_visit_ended(entrance, monkeypatch) -> None:
     assert await ended_as(entrance, monkeypatch, quits) == ""
     assert await ended_as(entrance, monkeypatch, hangs_up) == "hung up without QUIT"
     assert await ended_as(entrance, monkeypatch, hangs_up_in_message) == "hung up in the middle of a message"
-    assert (await ended_as(entrance, monkeypatch, is_cut)).startswith("lost: ")
+    assert await ended_as(entrance, monkeypatch, is_cut) == "lost: connection reset by peer"
+    over = SimpleNamespace(state=State.CLOSED, in_message=False)
+    assert how_it_ended(cast(Any, over), ConnectionResetError(104, "Connection reset by peer")) == "", "after QUIT"
     assert await ended_as(entrance, monkeypatch, falls_silent, impatient="yes") == "timed out"
 
 

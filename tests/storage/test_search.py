@@ -11,10 +11,12 @@ import pytest
 from glasspost.ids import write_id
 from glasspost.mail.message import scan_headers
 from glasspost.protocol.episodes import episodes
-from glasspost.storage import talks as talks_module
+from glasspost.storage import passages as passages_module
 from glasspost.storage.filters import BadFilter, Search, read_search
 from glasspost.storage.masking import Pseudonyms
+from glasspost.storage.passages import Passages
 from glasspost.storage.search import search
+from glasspost.storage.story import tell
 from glasspost.storage.talks import Talks
 from glasspost.storage.transcripts import Recording, Transcripts
 from glasspost.testing import ManualClock
@@ -76,6 +78,7 @@ async def stored(house: Transcripts) -> dict[str, str]:
     )
     names[utf8.id] = "utf8"
     call = house.open("smtp-out", HERE, "mx1.example.net [192.0.2.25]:25")
+    call.mention(write_id("q", 2))
     call.note(f"{write_id('q', 2)}, 10 octets, recipients: 1")
     call.said(b"MAIL FROM:<jurgen@client.example>\r\nRCPT TO:<eve@example.net>\r\nDATA\r\n")
     call.heard(b"250 ok")
@@ -201,7 +204,7 @@ async def test_a_transaction_is_found_whole_however_its_lines_came_into_the_stor
 async def test_a_very_long_conversation_is_read_around_the_hit(
     house: Transcripts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(talks_module, "WINDOW", 3)
+    monkeypatch.setattr(passages_module, "WINDOW", 3)
     long = visit(house)
     for number in range(20):
         bring(long, b"bob%d@client.example" % number, b"alice@example.org", number=number + 1)
@@ -210,6 +213,34 @@ async def test_a_very_long_conversation_is_read_around_the_hit(
     await house.flush()
     assert await found(tmp_path, {long.id: "long"}, "from:bob2 to:alice") == "long"
     assert await found(tmp_path, {long.id: "long"}, "from:bob19 to:alice") == "long"
+
+
+async def test_all_of_a_very_long_conversation_is_found_and_told(
+    house: Transcripts, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hours on one connection: each message is found where it was spoken of, with how the conversation began."""
+    monkeypatch.setattr(passages_module, "WINDOW", 3)
+    long = visit(house)
+    long.note("signed in as 'printer'")
+    for number in range(30):
+        clock.advance(1)
+        recipient = b"eve@x.example" if number % 9 else b"al@x.example"
+        bring(long, b"bob%d@client.example" % number, recipient, number=number)
+        await house.flush()
+    long.close()
+    await house.flush()
+    talks = Talks(tmp_path / "transcripts.db")
+    try:
+        for text, expected in (("to:al@x.example", 4), ("to:eve@x.example", 26), ("text:eve@x.example", 26)):
+            hits = list(search(talks, read_search(text, NOW)))
+            found = [part.queue_id for hit in hits for part in hit.transactions]
+            assert len(found) == len(set(found)) == expected
+        for number in range(30):
+            story = tell(Passages(talks), write_id("q", number), lambda _: [])
+            assert story is not None and story.arrival is not None
+            assert (story.sender, story.account) == (f"bob{number}@client.example", "printer")
+    finally:
+        talks.close()
 
 
 async def test_what_retention_removes_is_out_of_the_index(

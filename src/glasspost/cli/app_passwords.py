@@ -15,6 +15,7 @@ from glasspost.cli.directory import (
     AsJson,
     Data,
     Name,
+    account_app,
     open_directory,
     print_json,
     print_table,
@@ -22,6 +23,7 @@ from glasspost.cli.directory import (
 )
 
 app = typer.Typer(help="Further passwords of an account, one for each program or device.", no_args_is_help=True)
+account_app.add_typer(app, name="app-password")
 
 Title = Annotated[str, typer.Argument(metavar="NAME", help='What to call it: "phone", "doorbell".')]
 

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glasspost.clock import SystemClock
 from glasspost.errors import ConfigurationError
-from glasspost.node.catalogue import SECTIONS, SETTINGS
-from glasspost.node.config import Origin, Reading, read
-from glasspost.node.config_check import findings, notices
-from glasspost.node.settings_text import explain as explained
-from glasspost.node.settings_text import shown
+
+if TYPE_CHECKING:
+    from glasspost.node.config import Reading
 
 app = typer.Typer(help="Check, explain and show the configuration.", no_args_is_help=True)
 
@@ -32,6 +29,8 @@ DataFolder = Annotated[
 
 
 def _complete_key(incomplete: str) -> list[str]:
+    from glasspost.node.catalogue import SECTIONS, SETTINGS
+
     return [name for name in (*SECTIONS, *SETTINGS) if name.startswith(incomplete)]
 
 
@@ -44,6 +43,9 @@ def check(
     ] = False,
 ) -> None:
     """Read the configuration, and try out what it names: ports, data folder, store, certificates, password files."""
+    from glasspost.clock import SystemClock
+    from glasspost.node.config_check import findings, notices
+
     reading = _read(config, data)
     found = findings(reading, SystemClock(), ports=not running)
     if found:
@@ -62,16 +64,22 @@ def explain(
     ] = "",
 ) -> None:
     """Say what a setting means, its default and its unit; of a section, its settings; without KEY, the sections."""
+    from glasspost.node.settings_text import explain as explained
+
     typer.echo(explained(key))
 
 
 @app.command()
 def show(config: ConfigFile = None, data: DataFolder = None) -> None:
     """Print the settings that hold, as a TOML file, with the place where each was said. Never prints a password."""
+    from glasspost.node.settings_text import shown
+
     typer.echo(shown(_read(config, data)), nl=False)
 
 
 def _read(config: Path | None, data: Path | None) -> Reading:
+    from glasspost.node.config import Origin, Reading, read
+
     reading = read(config, os.environ)
     if data is None:
         return reading

@@ -75,6 +75,8 @@ def show_conversation(
                 sys.stdout.write(piece)
 
 
-conversations_app.command("search")(search_conversations)
-conversations_app.command("follow")(follow_conversations)
-conversations_app.command("export")(export_conversations)
+# "-to:bob@example.org" is a filter, not an option.
+_FILTERS = {"ignore_unknown_options": True}
+conversations_app.command("search", context_settings=_FILTERS)(search_conversations)
+conversations_app.command("follow", context_settings=_FILTERS)(follow_conversations)
+conversations_app.command("export", context_settings=_FILTERS)(export_conversations)

@@ -21,7 +21,10 @@ from glasspost.cli.record import columns_of, conversation_facts, conversation_li
 from glasspost.errors import GlasspostError, NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from glasspost.storage.filters import Search
+    from glasspost.storage.search import Hit
     from glasspost.storage.talks import Piece, Talks
 
 Times = Annotated[bool, typer.Option("--times", help="Print when each line was said, in seconds.")]
@@ -54,16 +57,60 @@ def search_conversations(
     wanted = typed_search(filters, data)
     count = 0
     with talks_in(data) as talks:
-        hits = islice(search(talks, wanted), limit)
+        hits = islice(_each_once(search(talks, wanted)), limit)
         if as_json:
-            print(json.dumps([conversation_facts(hit.conversation) for hit in hits], indent=2, ensure_ascii=False))
+            print(json.dumps([_facts(hit) for hit in hits], indent=2, ensure_ascii=False))
             return
         for count, hit in enumerate(hits, 1):  # noqa: B007  (it is looked at below)
-            print("\n".join(conversation_lines(hit.conversation, columns_of(sys.stdout))), flush=True)
+            lines = conversation_lines(hit.conversation, columns_of(sys.stdout))
+            print("\n".join([*lines, *_whose(hit)]), flush=True)
+        behind = talks.behind
     if not count:
-        raise NotFound("no conversation on record is like that; the last second may not be stored yet")
+        from glasspost.cli.why import BEHIND
+
+        perhaps = BEHIND if behind else "the last second may not be stored yet"
+        raise NotFound(f"no conversation on record is like that; {perhaps}")
     if count == limit:
         print(f"There may be more: --limit {2 * limit}, or narrow the search.", file=sys.stderr)
+
+
+def _facts(hit: Hit) -> dict[str, object]:
+    from glasspost.protocol.episodes import RECIPIENT, SENDER, SUBJECT
+
+    found = [
+        {
+            "queue_id": part.queue_id or None,
+            "sender": part.first(SENDER),
+            "recipients": part.all(RECIPIENT),
+            "subject": part.first(SUBJECT),
+        }
+        for part in hit.transactions
+    ]
+    return {**conversation_facts(hit.conversation), "found": found}
+
+
+def _whose(hit: Hit) -> list[str]:
+    """Of a message, or the attempt to bring one: from whom, to whom, what about; one line, or none."""
+    from glasspost.explain.typography import shortened, visible
+    from glasspost.protocol.episodes import RECIPIENT, SENDER, SUBJECT
+
+    if not hit.transactions:
+        return []
+    part, more = hit.transactions[0], len(hit.transactions) - 1
+    recipients = part.all(RECIPIENT)
+    others = f" and {len(recipients) - 1} more" if len(recipients) > 1 else ""
+    ends = f"{part.first(SENDER) or '<>'} -> {recipients[0] if recipients else 'nobody'}{others}"
+    rest = f"  (and {more} more like it)" if more else ""
+    return [shortened(visible(f"    {ends}  {part.first(SUBJECT)}".rstrip()), 80 - len(rest)) + rest]
+
+
+def _each_once(hits: Iterator[Hit]) -> Iterator[Hit]:
+    """Of a very long conversation only what was found first in it."""
+    known: set[str] = set()
+    for hit in hits:
+        if hit.conversation.id not in known:
+            known.add(hit.conversation.id)
+            yield hit
 
 
 def follow_conversations(
@@ -144,7 +191,7 @@ def export_conversations(
     wanted = typed_search(filters or [], data) if filters else typed_search([""], data)
     count = 0
     with talks_in(data) as talks:
-        for count, hit in enumerate(islice(search(talks, wanted), limit or None), 1):  # noqa: B007
+        for count, hit in enumerate(islice(_each_once(search(talks, wanted)), limit or None), 1):  # noqa: B007
             talk = talks.talk(hit.conversation.id, times=True)
             if to is None:
                 print(json.dumps({**conversation_facts(hit.conversation), "talk": talk}, ensure_ascii=False))

@@ -24,18 +24,28 @@ _TIMED = re.compile(r"([CS]) \d+\.\d{3}:(?: |$)|(#) \d+\.\d{3}:(?: |$)")
 _REPLY = re.compile(r"S: (\d{3})([ -]?)")
 _OURS = re.compile(r"# (?:end: )?([45]\d\d \d\.\d+\.\d+ .*)")  # a reply of ours about a server that said nothing
 _WORDS = {
-    "en": {"means": "means", "who": "who", "next": "next", "left": "{} lines left out: {}"},
-    "zh": {"means": "含义", "who": "处理者", "next": "怎么办", "left": "省略了 {} 行：{}"},
+    "en": {
+        "means": "means",
+        "who": "who",
+        "next": "next",
+        "left": "{} lines left out: {}",
+        "known": "means the same as before",
+    },
+    "zh": {"means": "含义", "who": "处理者", "next": "怎么办", "left": "省略了 {} 行：{}", "known": "含义与前面相同"},
 }
 
 
 def language(wanted: str) -> str:
-    """The language of explanations: as wanted, else as LANG has it. Raises Mistyped."""
-    from glasspost.explain.explanation import LANGUAGES
+    """The language of explanations: as wanted ("zh", also "zh_CN.UTF-8"), else as LANG has it. Raises Mistyped."""
+    from glasspost.explain.explanation import LANGUAGES, known_language
 
-    if wanted and wanted not in LANGUAGES:
+    if wanted and known_language(wanted) != wanted[:2].lower():
         raise Mistyped(f'there is no language "{wanted}"; there are {", ".join(LANGUAGES)}')
-    return wanted or ("zh" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("zh") else "en")
+    return (
+        known_language(wanted)
+        if wanted
+        else ("zh" if os.environ.get("LC_ALL", os.environ.get("LANG", "")).startswith("zh") else "en")
+    )
 
 
 def without_time(line: str) -> str:
@@ -74,9 +84,18 @@ def explained(lines: Iterable[str], lang: str, *, everything: bool = False) -> I
 
 
 def laid_out(
-    lines: Iterable[str], lang: str, indent: str = "", *, everything: bool = False, name: str = ""
+    lines: Iterable[str],
+    lang: str,
+    indent: str = "",
+    *,
+    everything: bool = False,
+    name: str = "",
+    known: set[str] | None = None,
 ) -> Iterator[str]:
-    """The lines as they are printed. Too many are cut in the middle, which is said with the `name` to ask for."""
+    """The lines as they are printed. Too many are cut in the middle, which is said with the `name` to ask for. What is
+    among the `known` meanings is not told at length again; what is told joins them."""
+    from glasspost.explain.notes import noted
+
     shown = list(explained(lines, lang, everything=everything))
     if len(shown) > LINES_SHOWN and name:
         half = LINES_SHOWN // 2
@@ -84,10 +103,16 @@ def laid_out(
         shown = [*shown[:half], (f"# {left}", None), *shown[-half:]]
     told: set[str] = set()
     for line, meaning in shown:
-        yield from broken(line, indent, indent + "   ")
-        if meaning is not None and meaning.by != "nothing" and meaning.what not in told:
-            told.add(meaning.what)  # the same refusal for each recipient is explained once
-            yield from meant(meaning, lang, indent + "   ")
+        yield from broken(f"# {noted(line[2:], lang)}" if line[:2] == "# " else line, indent, indent + "   ")
+        if meaning is None or meaning.by == "nothing" or meaning.what in told:
+            continue  # the same refusal for each recipient is explained once
+        told.add(meaning.what)
+        if known is not None and meaning.what in known:
+            yield from broken(_WORDS[lang]["known"], f"{indent}   ", f"{indent}   ")
+            continue
+        if known is not None:
+            known.add(meaning.what)
+        yield from meant(meaning, lang, indent + "   ")
 
 
 def meant(meaning: Explanation, lang: str, indent: str) -> Iterator[str]:
@@ -95,7 +120,8 @@ def meant(meaning: Explanation, lang: str, indent: str) -> Iterator[str]:
     from glasspost.explain.typography import width
 
     words = _WORDS[lang]
-    parts = [("means", f"{meaning.server}: {meaning.what}" if meaning.server else meaning.what)]
+    whose = f"{meaning.server}{'：' if lang == 'zh' else ': '}" if meaning.server else ""
+    parts = [("means", whose + meaning.what)]
     if meaning.code[:1] in ("4", "5", "") and meaning.act:
         parts.append(("who", meaning.act_words))
     if meaning.next:

@@ -12,17 +12,17 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from glasspost.cli.directory import DEFAULT_DATA, Data, read_address
 from glasspost.errors import GlasspostError, NotFound
 from glasspost.explain.typography import visible
-from glasspost.storage import mailboxes
-from glasspost.storage.accounts import Directory
-from glasspost.storage.database import Database
-from glasspost.storage.folder import Folder
+
+if TYPE_CHECKING:
+    from glasspost.storage import mailboxes
+    from glasspost.storage.database import Database
 
 app = typer.Typer(help="Look into mailboxes, and export them.", no_args_is_help=True)
 
@@ -33,6 +33,11 @@ T = TypeVar("T")
 
 def _with_mailbox(data: Path, address: str, work: Callable[[Database, list[mailboxes.Held]], T]) -> T:
     """Open the store, find the account's mailbox, work with what it holds."""
+    from glasspost.storage import mailboxes
+    from glasspost.storage.accounts import Directory
+    from glasspost.storage.database import Database
+    from glasspost.storage.folder import Folder
+
     folder = Folder(data)
     folder.must_exist()
     directory = Directory(folder.directory)
@@ -68,6 +73,8 @@ def show(
 ) -> None:
     """Print one message, octet by octet."""
 
+    from glasspost.storage import mailboxes
+
     def work(database: Database, held: list[mailboxes.Held]) -> bytes:
         for number, one in enumerate(held, 1):
             if which in (str(number), one.uid):
@@ -85,6 +92,8 @@ def export(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Copy a mailbox out: one mbox file (mboxrd), or a folder of .eml files with the octets as they are."""
+    from glasspost.storage import mailboxes
+
     if form not in ("mbox", "eml"):
         raise GlasspostError(f"--format is mbox or eml, not {form}")
 

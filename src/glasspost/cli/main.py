@@ -8,64 +8,74 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
 from glasspost import __version__
-from glasspost.cli import (
-    app_passwords,
-    check,
-    config,
-    conversations,
-    directory,
-    explain,
-    hooks,
-    limits,
-    mailbox,
-    oauth,
-    process,
-    queue,
-    replay,
-    route,
-    send,
-    serve,
-    talk,
-    torture,
-    why,
-)
 from glasspost.errors import ConfigurationError, Exit, GlasspostError
 
-app = typer.Typer(
-    name="glasspost",
-    help="A mail server made of glass.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+# Every command: its word, the file beside this one, its name there. A function is a command, a Typer a family of them.
+# They are imported when they are typed: what `serve` needs is no burden for `why`, which is to answer at once.
+COMMANDS = (
+    ("serve", "serve", "serve"),
+    ("reload", "process", "reload"),
+    ("restart", "process", "restart"),
+    ("send", "send", "send"),
+    ("explain", "explain", "explain"),
+    ("check", "check", "check"),
+    ("why", "why", "why"),
+    ("route", "route", "route"),
+    ("talk", "talk", "talk"),
+    ("replay", "replay", "replay"),
+    ("torture", "torture", "torture"),
+    ("domain", "directory", "domain_app"),
+    ("account", "app_passwords", "account_app"),
+    ("alias", "directory", "alias_app"),
+    ("limits", "limits", "app"),
+    ("oauth", "oauth", "app"),
+    ("queue", "queue", "app"),
+    ("mailbox", "mailbox", "app"),
+    ("conversations", "conversations", "conversations_app"),
+    ("config", "config", "app"),
+    ("hooks", "hooks", "app"),
 )
-app.command()(serve.serve)
-app.command()(process.reload)
-app.command()(process.restart)
-app.command(epilog=send.EPILOG)(send.send)
-# "-ERR [IN-USE]" is a text to explain, not an option.
-app.command(context_settings={"ignore_unknown_options": True})(explain.explain)
-app.command()(check.check)
-app.command()(why.why)
-app.command()(route.route)
-app.add_typer(directory.domain_app, name="domain")
-app.add_typer(directory.account_app, name="account")
-directory.account_app.add_typer(app_passwords.app, name="app-password")
-app.add_typer(directory.alias_app, name="alias")
-app.add_typer(limits.app, name="limits")
-app.add_typer(oauth.app, name="oauth")
-app.add_typer(queue.app, name="queue")
-app.add_typer(mailbox.app, name="mailbox")
-app.add_typer(conversations.conversations_app, name="conversations")
-app.add_typer(config.app, name="config")
-app.add_typer(hooks.app, name="hooks")
-app.command()(talk.talk)
-app.command()(replay.replay)
-app.command()(torture.torture)
+
+
+def front_door(word: str = "") -> typer.Typer:
+    """All commands, or the one of that word alone: with no others to look for, none is imported."""
+    app = typer.Typer(
+        name="glasspost",
+        help="A mail server made of glass.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_options)
+    for name, file, attribute in COMMANDS:
+        if word in ("", name):
+            module = import_module(f"glasspost.cli.{file}")
+            found = getattr(module, attribute)
+            if isinstance(found, typer.Typer):
+                app.add_typer(found, name=name)
+            else:
+                app.command(name, **_particulars(name, module))(found)
+    return app
+
+
+def _particulars(name: str, module: Any) -> dict[str, Any]:
+    """What a command wants from typer beside its function."""
+    if name == "explain":  # "-ERR [IN-USE]" is a text to explain, not an option
+        return {"context_settings": {"ignore_unknown_options": True}}
+    return {"epilog": module.EPILOG} if name == "send" else {}
+
+
+def _typed(arguments: Sequence[str]) -> str:
+    """The command that was typed, where that is clear at first sight; empty: all must be known."""
+    first = arguments[0] if arguments else ""
+    return first if any(first == name for name, _, _ in COMMANDS) else ""
 
 
 def _print_version(wanted: bool) -> None:
@@ -74,7 +84,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -90,8 +99,9 @@ def run() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code (errors.Exit)."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        result = app(arguments, standalone_mode=False)
+        result = front_door(_typed(given))(given, standalone_mode=False)
         return result if isinstance(result, int) else Exit.OK
     except ConfigurationError as error:
         for problem in error.problems:

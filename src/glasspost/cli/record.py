@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from glasspost.cli.directory import Mistyped
+
 if TYPE_CHECKING:
     from glasspost.storage.filters import Search
     from glasspost.storage.talks import Conversation, Talks
@@ -41,6 +43,9 @@ def typed_search(words: Sequence[str], data: Path) -> Search:
     from glasspost.storage.folder import Folder
     from glasspost.storage.masking import Pseudonyms, read_key
 
+    for word in words:
+        if word.startswith("--"):
+            raise Mistyped(f"there is no option {word}; try --help")
     key = read_key(Folder(data).transcripts_key)
     whole = words[0] if len(words) == 1 else " ".join(_quoted(word) for word in words)
     return read_search(whole, time.time(), Pseudonyms(key) if key else None)

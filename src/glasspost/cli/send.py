@@ -37,7 +37,10 @@ def send(
         list[str] | None, typer.Option("--to", metavar="ADDRESS", help="A recipient; may be repeated.")
     ] = None,
     sender: Annotated[
-        str | None, typer.Option("--from", metavar="ADDRESS", help="The sender; <> for none. Default: you, here.")
+        str | None,
+        typer.Option(
+            "--from", metavar="ADDRESS", help="The sender; <> for none. Default: who signs in; else you, here."
+        ),
     ] = None,
     cc: Annotated[list[str] | None, typer.Option("--cc", metavar="ADDRESS", help="A recipient of a copy.")] = None,
     bcc: Annotated[
@@ -105,8 +108,8 @@ def send(
 
     language = _language(lang)
     given = Given(
-        to or [], cc or [], bcc or [], sender, subject, body, html, attach or [], header or [], message, size,
-        eight_bit, utf8, dsn,
+        to or [], cc or [], bcc or [], _sender(sender, auth), subject, body, html, attach or [], header or [], message,
+        size, eight_bit, utf8, dsn,
     )  # fmt: skip
     manner = Manner(
         server=server, mx=mx, node=node, data=data, dns=dns, mx_port=mx_port, source=source, tls=tls,
@@ -150,6 +153,11 @@ async def _send(letter: Post, way: Way, lang: str, as_json: bool, save: Path | N
     else:
         print(json.dumps(to_json(seen, findings, letter.facts, took, lang), indent=2, ensure_ascii=False))
     return exit_code(findings)
+
+
+def _sender(given: str | None, account: str) -> str | None:
+    """As given; else whoever signs in, where that is an address: servers want it so. None: nobody said."""
+    return account if given is None and "@" in account else given
 
 
 def _language(wanted: str) -> str:

@@ -14,6 +14,7 @@ from enum import IntEnum
 
 from glasspost.cli.send_words import say
 from glasspost.explain.explainer import explain
+from glasspost.explain.notes import noted
 from glasspost.mail.reply import Reply
 from glasspost.net.certificate import TlsFacts
 from glasspost.outbound.sights import Heard, Phase
@@ -71,8 +72,7 @@ def meaning_of_answer(heard: Heard, lang: str, lmtp: bool = False) -> Meaning:
     if not reply.positive or reply.code == 0 or step is None:
         return _explained("\n".join(line.decode("utf-8", "replace") for line in heard.lines), lang)
     if step in _HELLOS:
-        offers = _offers(reply, lang) if step is not Step.HELO else ""
-        return Meaning(say("ehlo", lang, offers=offers) if offers else say("ehlo-bare", lang))
+        return Meaning(offers_words(reply, lang) if step is not Step.HELO else say("ehlo-bare", lang))
     if step is Step.RCPT:
         return Meaning(say("rcpt", lang, who=heard.command.partition("<")[2].partition(">")[0]))
     if step is Step.AUTH:
@@ -82,6 +82,12 @@ def meaning_of_answer(heard: Heard, lang: str, lmtp: bool = False) -> Meaning:
     if step is Step.DOT and lmtp:
         return Meaning(say("content-lmtp", lang))
     return Meaning(say(_GOOD[step], lang)) if step in _GOOD else _explained(str(reply), lang)
+
+
+def offers_words(reply: Reply, lang: str) -> str:
+    """What an EHLO reply offers, as a sentence."""
+    offers = _offers(reply, lang)
+    return say("ehlo", lang, offers=offers) if offers else say("ehlo-bare", lang)
 
 
 def _offers(reply: Reply, lang: str) -> str:
@@ -116,7 +122,8 @@ def meaning_of_ours(reply: Reply, phase: Phase, lang: str, doubtful: bool = Fals
     fault = _fault_in(reply)
     known = explain(fault, lang)
     if known.by == "failure":
-        return _with_hint(_explained(fault, lang), phase, lang)
+        told = _explained(fault, lang)
+        return _with_hint(told, phase, lang) if known.name.startswith("failure-certificate") else told
     if phase is Phase.NAME:
         return _explained(str(reply), lang) if reply.code == 556 else Meaning(say("name", lang), say("name-next", lang))
     if reply.enhanced == "4.7.4":
@@ -127,7 +134,7 @@ def meaning_of_ours(reply: Reply, phase: Phase, lang: str, doubtful: bool = Fals
     elif reply.permanent:
         key = "impossible"
     text = {"tls": "tls-fault", "auth": "auth-fault"}.get(key, key)
-    return _with_hint(Meaning(say(text, lang, fault=fault), say(f"{key}-next", lang)), phase, lang)
+    return _with_hint(Meaning(say(text, lang, fault=noted(fault, lang)), say(f"{key}-next", lang)), phase, lang)
 
 
 def _with_hint(meaning: Meaning, phase: Phase, lang: str) -> Meaning:

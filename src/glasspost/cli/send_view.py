@@ -24,6 +24,7 @@ from glasspost.cli.send_meaning import (
     status_of,
 )
 from glasspost.cli.send_words import say, seconds
+from glasspost.explain.notes import noted
 from glasspost.explain.typography import width, wrapped
 from glasspost.outbound.sights import Calling, Closed, Connected, Gone, Heard, Moving, Noted, Said, Secured, Sight
 from glasspost.outbound.trial import Finding
@@ -70,7 +71,7 @@ class View:
             self._heard(sight)
         elif isinstance(sight, Noted):
             if sight.given_up:
-                self._fact("", sight.reply.text, "red")
+                self._fact("", noted(sight.reply.text, self._lang), "red")
                 meaning = meaning_of_ours(sight.reply, sight.phase, self._lang).what
                 self._explained.add(meaning)
                 self._mean(meaning)
@@ -182,7 +183,7 @@ class View:
         meaning = meaning_of_finding(findings[0], lang)
         label = say(status, lang)
         left = f" {label}{' ' * max(1, _TEXT - 1 - width(label))}"
-        said = [_said(one) or meaning.what for one in findings]
+        said = [_said(one, self._lang) or meaning.what for one in findings]
         for number, finding in enumerate(findings):
             self._print(Text().append(left, _COLOURS[status]).append(str(finding.recipient.address), "bold"))
             left = " " * width(left)
@@ -221,12 +222,12 @@ class View:
         return say("sum-none", lang, phase=phase, took=span, code=code)
 
 
-def _said(finding: Finding) -> str:
+def _said(finding: Finding, lang: str) -> str:
     """The reply that decided; without its codes where it is our own, as nobody said them."""
     outcome = finding.outcome
     if outcome is None:
         return ""
-    return str(outcome.reply) if outcome.said_by_remote else outcome.reply.text
+    return str(outcome.reply) if outcome.said_by_remote else noted(outcome.reply.text, lang)
 
 
 def _fates(findings: Sequence[Finding], lang: str) -> list[list[Finding]]:
@@ -235,5 +236,5 @@ def _fates(findings: Sequence[Finding], lang: str) -> list[list[Finding]]:
     fates: dict[tuple[str, Meaning], dict[str, list[Finding]]] = {}
     for one in findings:
         fate = fates.setdefault((status_of(one), meaning_of_finding(one, lang)), {})
-        fate.setdefault(_said(one), []).append(one)
+        fate.setdefault(_said(one, lang), []).append(one)
     return [[one for same in fate.values() for one in same] for fate in fates.values()]

@@ -119,7 +119,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "in-doubt": ("in doubt", "结果不明"),
     "asked": ("willing", "愿意接收"),
     "stopped": ("not sent", "未发送"),
-    "asked-only": ("asked as far as {phase}; no message was sent", "只试到 {phase} 为止，没有发送邮件"),
+    "asked-only": ("asked as far as {phase}; no message was sent", "只试到“{phase}”为止，没有发送邮件"),
     "by": ("by {server}", "服务器 {server}"),
     "who": ("Who acts: ", "由谁处理："),
     "next": ("Next: ", "下一步："),
@@ -132,7 +132,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     "sum-none": (
         "Nobody accepted: it ended at {phase}, in {took}. Exit code {code}.",
-        "没有收件人被接收：止于 {phase}，用时 {took}。退出码 {code}。",
+        "没有收件人被接收：止于“{phase}”，用时 {took}。退出码 {code}。",
     ),
     # phases
     "phase-name": ("the name", "查找名称"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from glasspost.cli.talk_notebook import Notebook
     from glasspost.cli.talk_session import TalkSession
 
-LangOption = Annotated[str, typer.Option("--lang", help="Explain in this language: en or zh.", metavar="LANG")]
+LangOption = Annotated[str, typer.Option("--lang", help="Explain in en or zh; else as LANG has it.", metavar="LANG")]
 Patience = Annotated[float, typer.Option("--timeout", min=0.1, help="Wait so long for an answer.", metavar="SECONDS")]
 Verify = Annotated[bool, typer.Option("--verify", help="TLS only with a certificate that is right for the name.")]
 Tls = Annotated[
@@ -50,7 +50,7 @@ def talk(
     where: Annotated[str, typer.Argument(metavar="HOST[:PORT]", help="The server; port 25 where none is given.")],
     tls: Tls = None,
     verify: Verify = False,
-    lang: LangOption = "en",
+    lang: LangOption = "",
     explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Explain each answer.")] = True,
     save: Annotated[
         Path | None, typer.Option("--save", help="Write the conversation down as a talk.", metavar="FILE")
@@ -68,11 +68,11 @@ def talk(
     where all was answered with yes, 7 where something was refused, 8 where the conversation failed. A password for
     :auth comes from where an option says, from GLASSPOST_PASSWORD, or is asked for.
     """
+    from glasspost.cli.dialogue import language as as_wanted
     from glasspost.cli.talk_connection import IMPLICIT_TLS, read_place
-    from glasspost.explain.explanation import known_language
 
     implicit = read_place(where).port in IMPLICIT_TLS if tls is None else tls
-    language = known_language(lang) if explain else ""
+    language = as_wanted(lang) if explain else ""
     password = PasswordSource(password_file, password_env, password_keyring)
     wishes = _Wishes(where, implicit, verify, language, save, password, timeout, history)
     return asyncio.run(_talk(wishes))

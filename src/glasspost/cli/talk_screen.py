@@ -14,7 +14,9 @@ import sys
 from typing import TextIO
 
 from glasspost.cli.record import columns_of
+from glasspost.cli.send_words import say
 from glasspost.explain.explainer import explain
+from glasspost.explain.notes import noted
 from glasspost.explain.typography import wrapped
 from glasspost.protocol.answers import Answer
 from glasspost.protocol.by_hand import ServerLine
@@ -59,8 +61,9 @@ class Screen:
         if line.fault:
             self.note(line.fault)
 
-    def answer(self, answer: Answer, *, pop3: bool) -> None:
-        """A whole answer was shown: what it means."""
+    def answer(self, answer: Answer, *, pop3: bool, verb: str = "", argument: str = "") -> None:
+        """A whole answer was shown: what it means. `verb` and `argument` are what it answers: a yes means what was
+        asked for."""
         hidden, self._lines = self._lines - LINES_SHOWN, 0
         self.answers += 1
         if hidden > 0:
@@ -68,14 +71,18 @@ class Screen:
         if not answer.code:
             self.note(f"That is no answer in {'POP3' if pop3 else 'SMTP'}.")
         elif self.lang and not answer.challenge:
-            self.meaning(answer.text)
+            words = yes_words(answer, verb, argument, self.lang) if answer.positive and not pop3 else ""
+            if words:
+                self.note(words)
+            else:
+                self.meaning(answer.text)
 
     def meaning(self, text: str) -> None:
         """What a reply or a failure means, where anything is known of it."""
         found = explain(text, self.lang or "en")
         if found.by == "nothing":
             return
-        words = " ".join(part for part in (found.what, found.next) if part)
+        words = ("" if self.lang == "zh" else " ").join(part for part in (found.what, found.next) if part)
         if found.name in self._told and found.retry == "":
             words = _first_sentence(found.what)  # it was said before, and nothing failed
         self._told.add(found.name)
@@ -83,7 +90,7 @@ class Screen:
 
     def note(self, text: str, *, warning: bool = False) -> None:
         """Anything that was not on the wire."""
-        for line in wrapped(text, self.width - 2):
+        for line in wrapped(noted(text, self.lang), self.width - 2):
             self._print(NOTE, line, _COLOURS["warning" if warning else NOTE])
 
     def entry(self, word: str, text: str) -> None:
@@ -108,6 +115,30 @@ class Screen:
         if self.colours and colour:
             line = f"\x1b[{colour}m{line}\x1b[0m"
         print(line, file=self.out, flush=True)
+
+
+_YES = {
+    (220, ""): "greeting", (220, "STARTTLS"): "starttls", (250, "RSET"): "rset", (250, "MAIL"): "mail",
+    (250, "HELO"): "ehlo-bare", (354, "DATA"): "data", (250, "."): "content", (235, "AUTH"): "auth",
+    (221, "QUIT"): "quit",
+}  # fmt: skip
+
+
+def yes_words(answer: Answer, verb: str, argument: str, lang: str) -> str:
+    """What a yes of SMTP means where it was said; empty where its code says as much."""
+    if not answer.code.isdigit():
+        return ""
+    if verb == "EHLO" and answer.code == "250":
+        from glasspost.cli.send_meaning import offers_words
+        from glasspost.mail.reply import read_reply
+
+        return offers_words(read_reply(answer.text.split("\n")), lang)
+    if verb == "RCPT" and answer.code == "250" and "<" in argument:
+        return say("rcpt", lang, who=argument.partition("<")[2].partition(">")[0])
+    if verb == "BDAT" and answer.code == "250":
+        return say("content" if argument.upper().endswith("LAST") else "chunk", lang)
+    key = _YES.get((int(answer.code), verb), "")
+    return say(key, lang) if key and (key != "greeting" or argument == "greeting") else ""
 
 
 def _shown(octets: bytes) -> str:

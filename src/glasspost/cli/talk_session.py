@@ -117,7 +117,7 @@ class TalkSession:
     def _answered(self, event: Answered) -> None:
         answer = event.answer
         self._last = answer.text
-        self.screen.answer(answer, pop3=self.hand.course.pop3)
+        self.screen.answer(answer, pop3=self.hand.course.pop3, verb=event.verb, argument=event.argument)
         if not answer.positive:
             self.refusals += 1
         elif event.verb in ("AUTH", "PASS") and not answer.challenge and self._user:

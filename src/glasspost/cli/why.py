@@ -24,6 +24,20 @@ if TYPE_CHECKING:
 Lang = Annotated[str, typer.Option("--lang", metavar="LANG", help="Explanations in en or zh; else as LANG has it.")]
 
 
+_MORE = {"en": " and {} more", "zh": " 等 {} 人"}
+_FOUND = {
+    "en": "{} found; `glasspost why ID` tells one of them.",
+    "zh": "找到 {} 个；用 `glasspost why ID` 查看其中之一。",
+}
+_MAY_BE_MORE = {
+    "en": "There may be more: say more exactly what is meant, or use\n`glasspost conversations search`.",
+    "zh": "可能还有更多：请把条件说得更具体，或使用\n`glasspost conversations search`。",
+}
+
+
+BEHIND = "the node is too busy to write its record out just now: ask again when it is calmer"
+
+
 def why(
     query: Annotated[
         list[str],
@@ -51,12 +65,14 @@ def why(
     talks = Talks(folder.transcripts)
     try:
         found = find(talks, asked, waiting_in(folder), Pseudonyms(key) if key else None)
+        behind = talks.behind
     finally:
         talks.close()
     if not found.stories:
         masked = folder.transcripts_key.exists() and key is None and "@" in asked
         hint = "; addresses are masked on record, and only the node's own user has the key" if masked else ""
-        raise NotFound(f"nothing is on record about {asked}; it may be too old, or be stored in a moment{hint}")
+        perhaps = BEHIND if behind else "it may be too old, or be stored in a moment"
+        raise NotFound(f"nothing is on record about {asked}; {perhaps}{hint}")
     if as_json:
         print(json.dumps(_found_facts(found, chosen), indent=2, ensure_ascii=False))
     elif len(found.stories) == 1:
@@ -64,7 +80,7 @@ def why(
 
         print("\n".join(story_lines(found.stories[0], chosen, time.time())))
     else:
-        print("\n".join(_listed(found)))
+        print("\n".join(_listed(found, chosen)))
 
 
 def waiting_in(folder: Folder) -> Waiting:
@@ -88,26 +104,27 @@ def waiting_in(folder: Folder) -> Waiting:
     return waiting
 
 
-def _listed(found: Found) -> list[str]:
+def _listed(found: Found, lang: str) -> list[str]:
     """One message, or visit, in two lines: when and where it stands, whose it is and what about."""
     from glasspost.cli.dialogue import COLUMNS
     from glasspost.cli.why_text import moment
+    from glasspost.explain.notes import noted
     from glasspost.explain.typography import shortened, visible
 
     lines = []
     for story in sorted(found.stories, key=lambda one: -one.began):
         name = story.queue_id or (story.arrival.conversation.id if story.arrival else "")
-        lines.append(f"{name}  {moment(story.began)}  {story.state}")
+        lines.append(f"{name}  {moment(story.began)}  {noted(story.state, lang)}")
         recipients = story.recipients
-        more = f" and {len(recipients) - 1} more" if len(recipients) > 1 else ""
+        more = _MORE[lang].format(len(recipients) - 1) if len(recipients) > 1 else ""
         ends = story.sender or story.account or "<>"
         if recipients:  # a visit to a mailbox has none
             ends = f"{ends} -> {recipients[0]}{more}"
         lines.append(shortened(visible(f"    {ends}  {story.subject}".rstrip()), COLUMNS))
     if found.more:
-        lines.append("There may be more: say more exactly what is meant, or use `glasspost conversations search`.")
+        lines.append(_MAY_BE_MORE[lang])
     else:
-        lines.append(f"{len(found.stories)} found; `glasspost why ID` tells one of them.")
+        lines.append(_FOUND[lang].format(len(found.stories)))
     return lines
 
 

@@ -23,9 +23,11 @@ FRAMES_LOGGED = 12  # of the innermost calls
 
 def how_it_ended(core: SmtpServer | None, error: Exception | None) -> str:
     """In words; empty where both said goodbye. `error`: what took the connection away."""
+    if core is not None and core.state is State.CLOSED:
+        return ""  # after QUIT many cut the connection instead of closing it: nothing was left to lose
     if error is not None:
-        return f"lost: {error}"
-    if core is None or core.state is State.CLOSED:
+        return f"lost: {((error.strerror if isinstance(error, OSError) else '') or str(error)).lower()}"
+    if core is None:
         return ""
     return "hung up in the middle of a message" if core.in_message else "hung up without QUIT"
 

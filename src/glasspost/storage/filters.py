@@ -30,6 +30,7 @@ from glasspost.protocol.episodes import (
     Episode,
 )
 from glasspost.storage.masking import Pseudonyms
+from glasspost.storage.talks import KINDS
 from glasspost.storage.transcript_jobs import subject_words
 
 FIELDS = {
@@ -44,7 +45,6 @@ FIELDS = {
     "until": "not after: the same words",
     "text": "anything that was said or noted (slow: every talk is read; narrow it with since:)",
 }
-KINDS = ("smtp-in", "smtp-out", "pop3")
 
 _WORD = re.compile(r'\s*(-?)(?:([A-Za-z_]+):(?!//))?(?:"((?:[^"\\]|\\.)*)"|([^\s"]*))(?=\s|$)')
 _AGO = re.compile(r"(\d+)\s*([smhdw])")
@@ -87,6 +87,24 @@ class Search:
         """What the index is asked: never less than the search finds, often more. Empty where it cannot help."""
         parts = [part for one in self.filters if not one.negative for part in [self._index_part(one)] if part]
         return " AND ".join(parts)
+
+    @property
+    def message(self) -> str:
+        """The queue id that is asked for, if one is: what is about it is on record by its number."""
+        ids = [one.pattern.strip().lower() for one in self.filters if one.name == "id" and not one.negative]
+        return next((name for name in ids if (found := read_id(name)) is not None and found[0] == "q"), "")
+
+    @property
+    def conversation(self) -> int:
+        """The number of the conversation that is asked for by its id; 0: none is."""
+        ids = [read_id(one.pattern) for one in self.filters if one.name == "id" and not one.negative]
+        return next((found[1] for found in ids if found is not None and found[0] == "c"), 0)
+
+    @property
+    def needles(self) -> tuple[str, ...]:
+        """The forms of one text that must have been said; none where none is asked for."""
+        texts = [one.pattern for one in self.filters if one.name == "text" and not one.negative]
+        return self._forms(max(texts, key=len)) if texts else ()
 
     def _index_part(self, one: Filter) -> str:
         columns = _COLUMNS.get(one.name)

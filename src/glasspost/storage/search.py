@@ -5,7 +5,8 @@ Does not live here: what a search means (filters.py), how the index is filled (t
 conversations (talks.py).
 
 The index proposes segments, the newest first; each proposal is read and looked at, so what is found is right whatever
-the index thinks. Where it has nothing to say (`text:`, or only negations) every conversation is looked at.
+the index thinks. Where it has nothing to say every talk is read (`text:`), or every conversation looked at (only
+negations).
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from glasspost.protocol.episodes import Episode, episodes
+from glasspost.protocol.episodes import Episode
 from glasspost.storage.filters import Search
+from glasspost.storage.passages import Passages
 from glasspost.storage.talks import Conversation, Talks
 
 
@@ -29,38 +31,60 @@ class Hit:
 
 
 def search(talks: Talks, wanted: Search) -> Iterator[Hit]:
-    """The conversations that a search finds, the newest first, each once, as they are found."""
+    """The conversations that a search finds, the newest first, as they are found. Each once, but a very long one as
+    often as there are places in it, with other transactions each time."""
+    passages = Passages(talks)
+    settled: dict[int, int] = {}  # from which segment on a conversation has been looked at
+    found_at: dict[int, set[float]] = {}
     for number, segment in _proposals(talks, wanted):
+        if segment >= settled.get(number, segment + 1):
+            continue
         conversation = talks.numbered(number)
         if conversation is None or conversation.kind not in wanted.kinds:
             continue
         if not wanted.since <= conversation.started <= wanted.until:
             continue
-        hit = look_at(talks, conversation, segment, wanted)
-        if hit is not None:
-            yield hit
+        hit, settled[number] = _looked_at(passages, conversation, segment, wanted)
+        if hit is None:
+            continue
+        known = found_at.setdefault(number, set())
+        new = tuple(one for one in hit.transactions if one.at not in known)
+        if new or not known:
+            known.update([one.at for one in new] or [0.0])
+            yield Hit(conversation, hit.opening, new)
 
 
 def look_at(talks: Talks, conversation: Conversation, segment: int, wanted: Search) -> Hit | None:
     """Whether a search holds for a conversation; of a very long one, for what was said around a segment (0: at its
     end)."""
-    opening, *transactions = episodes(talks.around(conversation, segment))
+    return _looked_at(Passages(talks), conversation, segment, wanted)[0]
+
+
+def _looked_at(
+    passages: Passages, conversation: Conversation, segment: int, wanted: Search
+) -> tuple[Hit | None, int]:  # fmt: skip
+    """The same, and from which segment on nothing more is to be found."""
+    part = passages.around(conversation, segment)
+    opening, transactions = part.opening, part.transactions
     found = tuple(
         one for one in transactions if wanted.matches(opening, one, conversation.peer, conversation.id)
     )  # fmt: skip
     if found or (not transactions and wanted.matches(opening, opening, conversation.peer, conversation.id)):
-        return Hit(conversation, opening, found)
-    return None
+        return Hit(conversation, opening, found), part.settled
+    return None, part.settled
 
 
 def _proposals(talks: Talks, wanted: Search) -> Iterator[tuple[int, int]]:
     """Conversations worth a look, by number, with the segment that speaks for each (0: none does)."""
-    query = wanted.index_query
-    if not query:
-        yield from ((number, 0) for number in talks.numbers(wanted.since, wanted.until))
-        return
-    seen: set[int] = set()
-    for segment, number in talks.proposed(query, wanted.since):
-        if number not in seen:
-            seen.add(number)
-            yield number, segment
+    if wanted.conversation:
+        yield wanted.conversation, 0
+    elif wanted.message:
+        passages = Passages(talks)
+        for conversation in reversed(talks.conversations_of(wanted.message)):
+            yield conversation.number, passages.place_of(conversation, wanted.message)
+    elif wanted.index_query:
+        yield from ((number, segment) for segment, number in talks.proposed(wanted.index_query, wanted.since))
+    elif wanted.needles:
+        yield from ((number, segment) for segment, number in talks.saying(wanted.needles, wanted.since))
+    else:
+        yield from ((number, 0) for number in talks.numbers(wanted.since, wanted.until, wanted.kinds))

@@ -24,11 +24,11 @@ from glasspost.protocol.episodes import (
     SENDER,
     SUBJECT,
     Episode,
-    episodes,
 )
 from glasspost.storage.fates import Fate
 from glasspost.storage.filters import Filter, Search
 from glasspost.storage.masking import Pseudonyms
+from glasspost.storage.passages import Passages
 from glasspost.storage.queue import Entry
 from glasspost.storage.search import search
 from glasspost.storage.talks import Conversation, Talks
@@ -68,6 +68,7 @@ class Story:
     attempts: list[Scene] = field(default_factory=list)
     fates: list[Fate] = field(default_factory=list)
     waiting: list[Entry] = field(default_factory=list)
+    reports: dict[str, str] = field(default_factory=dict)  # of this message's reports, by id: where they stand
 
     def _told(self, kind: str) -> list[str]:
         scenes = ([self.arrival] if self.arrival else []) + self.attempts
@@ -145,12 +146,14 @@ def _count(number: int) -> str:
     return f"{number} recipient{'' if number == 1 else 's'}"
 
 
-def tell(talks: Talks, queue_id: str, waiting: Waiting) -> Story | None:
-    """A message's story; None where nothing is known of it."""
+def tell(passages: Passages, queue_id: str, waiting: Waiting, *, reports: bool = True) -> Story | None:
+    """A message's story; None where nothing is known of it. `reports`: also where the reports on it stand."""
+    talks = passages.talks
     story = Story(queue_id, fates=talks.fates(queue_id), waiting=waiting(queue_id))
     for conversation in talks.conversations_of(queue_id):
-        opening, *transactions = episodes(talks.around(conversation, 0))
-        own = [one for one in transactions if one.queue_id == queue_id]
+        part = passages.about(conversation, queue_id)
+        opening = part.opening
+        own = [one for one in part.transactions if one.queue_id == queue_id]
         if conversation.kind == "smtp-in":
             story.arrival = Scene(conversation, opening, own[0] if own else None)
             continue
@@ -158,6 +161,10 @@ def tell(talks: Talks, queue_id: str, waiting: Waiting) -> Story | None:
         if not own and queue_id in opening.all(ABOUT):
             story.attempts.append(Scene(conversation, opening, None))
     story.attempts.sort(key=lambda scene: scene.at)
+    if reports:
+        for name in {fate.other for fate in story.fates if fate.other and fate.what != "report"}:
+            report = tell(passages, name, waiting, reports=False)
+            story.reports[name] = report.state if report is not None else ""
     return story if story.arrival or story.attempts or story.fates or story.waiting else None
 
 
@@ -172,13 +179,14 @@ class Found:
 def find(talks: Talks, query: str, waiting: Waiting, pseudonyms: Pseudonyms | None = None) -> Found:
     """The messages and visits that somebody means: by queue id, conversation id, address, Message-ID or subject word,
     the newest first."""
+    passages = Passages(talks)
     named = read_id(query)
     if named is not None and named[0] == "q":
-        story = tell(talks, query.strip().lower(), waiting)
+        story = tell(passages, query.strip().lower(), waiting)
         return Found([story] if story else [])
     if named is not None:
         conversation = talks.numbered(named[1])
-        return Found(_in_conversation(talks, conversation, waiting) if conversation else [])
+        return Found(_in_conversation(passages, conversation, waiting) if conversation else [])
     wanted = Search((Filter("", query.strip()),), pseudonyms=pseudonyms)
     known: dict[str, Story] = {}
     hits = search(talks, wanted)
@@ -189,18 +197,19 @@ def find(talks: Talks, query: str, waiting: Waiting, pseudonyms: Pseudonyms | No
                 continue
             if len(known) >= LIST_LIMIT:
                 return Found(list(known.values()), more=True)
-            found = tell(talks, part.queue_id, waiting) if part.queue_id else None
+            found = tell(passages, part.queue_id, waiting) if part.queue_id else None
             known[key] = found or _visit(hit.conversation, hit.opening, part)
         if read == HITS_READ - 1:
             return Found(list(known.values()), more=True)
     return Found(list(known.values()))
 
 
-def _in_conversation(talks: Talks, conversation: Conversation, waiting: Waiting) -> list[Story]:
+def _in_conversation(passages: Passages, conversation: Conversation, waiting: Waiting) -> list[Story]:
     """The messages a conversation was about, or itself where it was about none."""
-    opening, *transactions = episodes(talks.around(conversation, 0))
+    passage = passages.around(conversation)
+    opening, transactions = passage.opening, passage.transactions
     ids = dict.fromkeys(part.queue_id for part in (opening, *transactions) if part.queue_id)
-    stories = [story for queue_id in ids if (story := tell(talks, queue_id, waiting)) is not None]
+    stories = [story for queue_id in ids if (story := tell(passages, queue_id, waiting)) is not None]
     return stories or [_visit(conversation, opening, transactions[-1] if transactions else opening)]
 
 

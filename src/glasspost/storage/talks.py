@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,8 @@ from glasspost.storage.sql import Queries, migrations
 
 _QUERIES = Queries("sqlite", "transcripts")
 _NEWEST = 1 << 62
-WINDOW = 32  # segments read before and behind a hit in a long conversation
+
+KINDS = ("smtp-in", "smtp-out", "pop3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class Conversation:
     taken: int = 0
     message: str = ""
     refusal: str = ""
+
+    @property
+    def number(self) -> int:
+        """The number behind its id."""
+        return _number(self.id)
 
     @property
     def verdict(self) -> str:
@@ -153,7 +159,7 @@ class Talks:
     def pieces(self, conversation: Conversation, *, times: bool = False) -> Iterator[str]:
         """The talk without its header, in pieces: it may be long."""
         number = _number(conversation.id)
-        for (talk,) in self._connection.execute(_QUERIES.segments, (number,)):
+        for _, talk in self._connection.execute(_QUERIES.segments, (number,)):
             yield _text(talk, times)
 
     def until(self, conversation: Conversation, number: int, *, times: bool = False) -> str:
@@ -171,23 +177,40 @@ class Talks:
     def proposed(self, query: str, since: float) -> Iterator[tuple[int, int]]:
         """(segment, conversation) in which an index query holds, the newest first, as they are asked for; none of
         conversations that began before `since`, as far as that can be told."""
-        low = self._first_since(since)
-        found: Any = self._connection.execute(_QUERIES.first_segment_of_some, (low,)).fetchone() if low else None
-        floor = found[0] or 0 if found else 0
-        yield from self._connection.execute(_QUERIES.clues, (query, floor))
+        yield from self._connection.execute(_QUERIES.clues, (query, self._floor(since)))
 
-    def numbers(self, since: float, until: float) -> Iterator[int]:
-        """All conversations that began between two moments, the newest first."""
+    def numbers(self, since: float, until: float, kinds: Sequence[str] = KINDS) -> Iterator[int]:
+        """All conversations of these kinds that began between two moments, the newest first."""
         low = self._first_since(since)
         bound = self._first_since(until) if until != float("inf") else _NEWEST
-        while found := rows(self._connection, _QUERIES.numbers, (low, bound or _NEWEST)):
+        while found := rows(self._connection, _QUERIES.numbers, (low, bound or _NEWEST, " ".join(kinds))):
             yield from (number for (number,) in found)
             bound = found[-1][0]
 
+    def saying(self, needles: Sequence[str], since: float) -> Iterator[tuple[int, int]]:
+        """(segment, conversation) in which one of these texts stands, in whatever case, the newest first; each talk is
+        read for it. None of conversations that began before `since`, as far as that can be told."""
+        wanted = [needle.casefold() for needle in needles]
+        floor, bound = self._floor(since), _NEWEST
+        while found := rows(self._connection, _QUERIES.segments_before, (floor, bound)):
+            for number, conversation, talk in found:
+                text = zlib.decompress(talk).decode().casefold()
+                if any(needle in text for needle in wanted):
+                    yield number, conversation
+            bound = found[-1][0]
+
+    def _floor(self, since: float) -> int:
+        """The first segment of any conversation that began at a moment or later; 0 where that cannot be told."""
+        low = self._first_since(since)
+        found: Any = self._connection.execute(_QUERIES.first_segment_of_some, (low,)).fetchone() if low else None
+        return int(found[0] or 0) if found else 0
+
     def _first_since(self, moment: float) -> int:
         """The number of the first conversation that began at a moment or later: numbers grow with time. 0: all did."""
+        if not moment:
+            return 0
         bounds = row(self._connection, _QUERIES.conversation_bounds)
-        if not moment or bounds[0] is None:
+        if bounds[0] is None:
             return 0
         low, high = int(bounds[0]), int(bounds[1]) + 1
         while low < high:
@@ -199,20 +222,31 @@ class Talks:
                 low = near[0] + 1
         return low
 
-    def around(self, conversation: Conversation, segment: int) -> str:
-        """A conversation's talk with times; of a very long one, what was said around a segment (0: at its end)."""
-        number = _number(conversation.id)
-        count: Any = self._connection.execute(_QUERIES.segment_count, (number,)).get
-        if count <= 2 * WINDOW:
-            return "".join(self.pieces(conversation, times=True))
-        found = rows(self._connection, _QUERIES.segments_around, (number, segment or _NEWEST, WINDOW))
-        return "".join(_text(talk, True) for (talk,) in found)
+    def segment_count(self, conversation: Conversation) -> int:
+        """In how many pieces a conversation is stored."""
+        return int(self._connection.execute(_QUERIES.segment_count, (_number(conversation.id),)).get)
+
+    def segments(self, conversation: Conversation) -> Iterator[tuple[int, str]]:
+        """A conversation's pieces with their numbers, in order, with times."""
+        for number, talk in self._connection.execute(_QUERIES.segments, (_number(conversation.id),)):
+            yield number, _text(talk, True)
+
+    def segments_around(self, conversation: Conversation, segment: int, count: int) -> list[tuple[int, str]]:
+        """The same, so many before and behind one of them (0: the last)."""
+        bindings = (_number(conversation.id), segment or _NEWEST, count)
+        found = rows(self._connection, _QUERIES.segments_around, bindings)
+        return [(number, _text(talk, True)) for number, talk in found]
 
     def fates(self, queue_id: str) -> list[Fate]:
         """What became of a message's recipients, as far as no conversation tells, in order."""
         found = read_id(queue_id)
         number = found[1] if found is not None and found[0] == "q" else 0
         return [fate_from(one) for one in rows(self._connection, _QUERIES.fates, (number,))]
+
+    @property
+    def behind(self) -> bool:
+        """Whether a node that is, or was, too busy has conversations put aside, which nobody can read yet."""
+        return self._connection.execute(_QUERIES.first_backlog).fetchone() is not None
 
     # --- following --------------------------------------------------------------------------------------------
 
@@ -240,11 +274,14 @@ def open_to_read(path: Path) -> apsw.Connection:
         connection = apsw.Connection(str(path) if mine else f"file:{quote(str(path))}{settled}", flags=flags)
         connection.set_busy_timeout(10_000)
         connection.execute("PRAGMA query_only = ON")
-        connection.execute("PRAGMA user_version").fetchall()
-        return connection
+        begun = connection.execute("PRAGMA user_version").get
     except apsw.Error as error:
         why = "you may not read it" if not os.access(path, os.R_OK) else str(error)
         raise StoreError(f"{path} cannot be read: {why}") from error
+    if not begun:
+        connection.close()
+        raise StoreError(f"{path} is empty: no node has used it yet")
+    return connection
 
 
 def moment(seconds: float) -> str:

@@ -74,7 +74,7 @@ SELECT c.id, kind, started, ended, local, peer, verdict, lines, octets, taken, c
 FROM mention m JOIN conversation c ON c.id = m.conversation WHERE m.queue = ? ORDER BY c.id
 
 -- name: segments
-SELECT talk FROM segment WHERE conversation = ? ORDER BY id
+SELECT id, talk FROM segment WHERE conversation = ? ORDER BY id
 
 -- name: segments_until
 SELECT talk FROM segment WHERE conversation = ? AND id <= ? ORDER BY id
@@ -92,9 +92,13 @@ SELECT count(*) FROM segment WHERE conversation = ?
 
 -- name: segments_around
 -- So many segments of a conversation before and behind one of them.
-SELECT talk FROM segment WHERE conversation = ?1 AND id >= (
+SELECT id, talk FROM segment WHERE conversation = ?1 AND id >= (
     SELECT min(id) FROM (SELECT id FROM segment WHERE conversation = ?1 AND id <= ?2 ORDER BY id DESC LIMIT ?3))
 ORDER BY id LIMIT 2 * ?3
+
+-- name: segments_before
+-- For reading all of them, the newest first, a few at a time: a long look must not keep the WAL from being emptied.
+SELECT id, conversation, talk FROM segment WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 500
 
 -- name: clues
 -- Segments in which it stands, the newest first.
@@ -111,13 +115,14 @@ JOIN segment s ON s.conversation = c.id
 SELECT id, started FROM conversation WHERE id >= ? ORDER BY id LIMIT 1
 
 -- name: conversation_bounds
-SELECT min(id), max(id) FROM conversation
+-- Each by itself: SQLite looks one of them up, and reads the whole table for two.
+SELECT (SELECT min(id) FROM conversation), (SELECT max(id) FROM conversation)
 
 -- name: fates
 SELECT queue, at, recipient, what, reply, host, conversation, due, why, other FROM fate WHERE queue = ? ORDER BY at, id
 
 -- name: numbers
-SELECT id FROM conversation WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1000
+SELECT id FROM conversation WHERE id >= ? AND id < ? AND instr(?, kind) ORDER BY id DESC LIMIT 1000
 
 -- name: put_backlog
 INSERT INTO backlog (heard) VALUES (?)

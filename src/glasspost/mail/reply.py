@@ -146,7 +146,9 @@ BARE_NEWLINE_IN_BODY = Reply(
 )
 BINARY_NEEDS_BDAT = Reply(503, "5.5.1", "BODY=BINARYMIME must be sent with BDAT, not DATA")
 
-# --- STARTTLS and AUTH ------------------------------------------------------------------------------------------
+# --- XCLIENT, STARTTLS and AUTH ---------------------------------------------------------------------------------
+XCLIENT_REFUSED = Reply(550, "5.7.0", "XCLIENT is for the proxies that the configuration names")
+XCLIENT_NOBODY = Reply(550, "5.7.8", "XCLIENT: no account here goes by the name in LOGIN")
 TLS_READY = Reply(220, "2.0.0", "Ready to start TLS")
 TLS_NOT_AVAILABLE = Reply(454, "4.7.0", "TLS is not available just now")
 TLS_INJECTED = Reply(421, "4.7.0", "Bytes came behind STARTTLS before TLS began; closing")

@@ -15,7 +15,11 @@ from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.protocol.smtp_table import TABLE, State, advice, help_overview, help_page, nearest
 
 OFFER = ServerSettings(
-    "mail.example.test", tls_available=True, mechanisms=("PLAIN", "LOGIN"), cleartext_auth=True, max_errors=1000,
+    "mail.example.test",
+    tls_available=True,
+    mechanisms=("PLAIN", "LOGIN"),
+    cleartext_auth=True,
+    max_errors=1000,
     xclient=True,
 )
 

@@ -17,6 +17,7 @@ from glasspost.inbound.gates import Gates
 from glasspost.inbound.limits import Burden, ConnectionLimits
 from glasspost.inbound.policy import Policy
 from glasspost.net.accepting import IpNetwork, is_within
+from glasspost.net.handshakes import FailedHandshakes
 from glasspost.protocol.smtp_offer import ServerSettings
 from glasspost.storage.sign_in import Desk
 from glasspost.storage.spool import Spool
@@ -69,3 +70,4 @@ class Entrance:
     gates: Gates = field(default_factory=Gates)
     bridge: Bridge | None = None  # who comes here are devices, and it knows them
     burden: Burden = field(default_factory=Burden)
+    handshakes: FailedHandshakes = field(default_factory=FailedHandshakes)

@@ -59,16 +59,41 @@ class Visit(Connection):
 
     # --- the connection's life --------------------------------------------------------------------------------
 
-    def opened(self) -> None:
-        entrance = self._entrance
-        assert self.transport is not None
-        ip = self.peer[0]
-        local = self.transport.get_extra_info("sockname")
-        peer = f"{ip}:{self.peer[1]}"
-        recording = entrance.transcripts.open("smtp-in", f"{local[0]}:{local[1]}", peer)
-        self._recording = recording
+    def arriving(self, local: str) -> bool:
+        """Counted from now on, through the handshake; who is one too many gets none: it costs more than a visit."""
+        refusal = self._admit()
+        if refusal is not None:
+            self._record(local)
+            self._end = f"turned away before TLS: {refusal.text}"
+        return refusal is None
+
+    def not_secured(self, error: Exception, local: str) -> None:
+        words = self._entrance.handshakes.words(error)
+        if words:
+            self._record(local).note(words)
+            self._end = "TLS failed"
+
+    def _admit(self) -> Reply | None:
+        refusal = self._entrance.limits.admit(self.peer[0])
+        self._admitted = refusal is None
+        self._entrance.sessions.add(self)
+        return refusal
+
+    def _record(self, local: str) -> Recording:
+        """The record of this visit begins."""
+        self._client.listener = local
+        peer = f"{self.peer[0]}:{self.peer[1]}"
+        recording = self._recording = self._entrance.transcripts.open("smtp-in", local, peer)
         if self.proxy:
             recording.note(f"by way of the proxy {self.proxy}")
+        return recording
+
+    def opened(self) -> None:
+        entrance = self._entrance
+        ip = self.peer[0]
+        assert self.transport is not None
+        local = self.transport.get_extra_info("sockname")
+        recording = self._record(f"{local[0]}:{local[1]}")
         tls = self.tls
         core = self._core = SmtpServer(
             entrance.settings.offer_to(ip),
@@ -81,15 +106,12 @@ class Visit(Connection):
         if tls is not None:
             recording.note(f"TLS from the start: {shown_words(tls)}")
             self._note_old_tls(tls)
-        refusal = entrance.limits.admit(ip)
-        self._admitted = refusal is None
-        entrance.sessions.add(self)
+        refusal = None if self._admitted else self._admit()
         if refusal is not None:
             core.close(refusal)
             self._flush()
             self.hang_up()
             return
-        self._client.listener = f"{local[0]}:{local[1]}"
         found = self._present(self._client, recording)
         if found is None or isinstance(found, Reply):
             self._greet(found)
@@ -118,8 +140,8 @@ class Visit(Connection):
         """The 220, or why there is none."""
         core = self._core
         assert core is not None
-        if refusal is not None:
-            self._leave(self._noted(refusal))
+        if refusal is not None or self._stopping:
+            self._leave(say.CLOSING if refusal is None else self._noted(refusal))
             return
         self._greeted = True
         core.greet()

@@ -39,7 +39,7 @@ from glasspost.node.certificates import Certificates
 from glasspost.node.control import Answer, Control
 from glasspost.node.doors import Door, bind, open_server, shown_tls
 from glasspost.node.gatehouse import Gatehouse
-from glasspost.node.permissions import check_folder
+from glasspost.node.permissions import check_folder, must_be_readable
 from glasspost.node.privileges import Privileges
 from glasspost.node.settings import Config, Listener
 from glasspost.outbound.local import LocalCourier
@@ -109,6 +109,7 @@ class Node:
                 self._shown = shown_tls(self.config, self.folder.path, self.certificates.context)
             bridges = [device_wiring.bridge(self.config, listener) for listener in self.config.listener]
             rights.give_up()
+            must_be_readable(self.config)
             if os.geteuid() == 0:
                 log.warning(
                     "running as root: name a user in node.user, which the node becomes when its ports are bound"

@@ -146,6 +146,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--depth", type=_count, default=whole.depth, help="of the deep queue; a peer gets a tenth")
     parser.add_argument("--sessions", type=_count, default=whole.sessions, help="that are idle")
     parser.add_argument("--box", type=_count, default=whole.box, help="messages in the mailbox that is fetched")
+    parser.add_argument("--only", default="", metavar="TEXT", help='cases that begin so: "10 KB, 20 sessions, reuse"')
     parser.add_argument("--quick", action="store_true", help="only to see that it works: no figure means anything")
     parser.add_argument("--markdown", type=_path, metavar="FILE", help="write each table between its marks there")
     parser.add_argument("--json", type=_path, metavar="FILE", help="every figure of every round")
@@ -156,6 +157,7 @@ def _options() -> argparse.Namespace:
         if name != "all" and name not in WORKLOADS:
             parser.error(f"{name} is not one of {', '.join(WORKLOADS)}, all")
     extent = Extent(options.rounds, options.seconds, options.messages, options.depth, options.sessions, options.box)
+    extent = replace(extent, only=options.only)
     options.extent = extent.quick() if options.quick else extent
     return options
 

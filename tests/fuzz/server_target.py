@@ -121,7 +121,7 @@ class Play:
                     return event
                 self._answer(event)
         self.held.said += core.take_output()
-        assert core.owes or core.state is State.CLOSED or core.chat.unread <= core.chat.line_limit + 1
+        assert core.owed is not None or core.state is State.CLOSED or core.chat.unread <= core.chat.line_limit + 1
         return None
 
     def _note(self, event: events.Event) -> None:

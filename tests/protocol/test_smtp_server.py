@@ -55,10 +55,10 @@ class House:
         while (event := self.core.next_event()) is not None:
             reply = self._reply(event)
             if reply is not None:
-                assert self.core.owes
+                assert self.core.owed is not None
                 assert self.core.next_event() is None, "nothing is parsed while an answer is owed"
                 self.core.answer(reply)
-            assert not self.core.owes
+            assert self.core.owed is None
         said = self.core.take_output()
         self.said += said
         return said

@@ -62,7 +62,7 @@ def run(core: SmtpServer, data: bytes, answers: dict[str, Reply]) -> tuple[list[
     happened = []
     while (event := core.next_event()) is not None:
         happened.append(event)
-        if core.owes:
+        if core.owed is not None:
             core.answer(answers[event.verb])
     return happened, core.take_output().decode()
 

@@ -108,17 +108,12 @@ class Gates:
     """The gates of a listener, in their order. The first refusal ends the walk. At each step only those are called
     that have something to say there."""
 
-    __slots__ = ("_steps",)
+    __slots__ = ("_steps", "watched")
 
     def __init__(self, gates: Sequence[Gate] = ()) -> None:
         self._steps = {step: tuple(_callers(gates, step)) for step in STEPS}
-
-    def __bool__(self) -> bool:
-        return any(self._steps.values())
-
-    def watches(self, step: str) -> bool:
-        """Whether any of them has something to say at a step: where not, it costs nothing."""
-        return bool(self._steps[step])
+        # The steps at which any of them has something to say: the others cost nothing.
+        self.watched = frozenset(step for step, calls in self._steps.items() if calls)
 
     def ask(self, step: str, *words: object) -> Step:
         """Ask all of them about one step of `STEPS`, up to `refused`."""

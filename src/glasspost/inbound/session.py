@@ -59,15 +59,16 @@ class SmtpSession(Visit):
         if core.state is State.CLOSED:  # too many errors
             self.hang_up()
             return
-        if core.owes:
+        if core.owed is not None:
             self.no_deadline()
             return
-        settings = self._entrance.settings
-        if self._transaction is not None and self._transaction.share.waits(self._transaction.draft):
+        if not core.in_message:
+            self.set_deadline(self._entrance.settings.command_timeout)
+        elif self._transaction is not None and self._transaction.share.waits(self._transaction.draft):
             self.pause()
             self.no_deadline()  # it is the disk that is slow
         else:
-            self.set_deadline(settings.data_timeout if core.in_message else settings.command_timeout)
+            self.set_deadline(self._entrance.settings.data_timeout)
         if self._stopping and core.envelope is None:
             self._leave(say.CLOSING)
         elif self._peer_ended:
@@ -121,8 +122,8 @@ class SmtpSession(Visit):
         envelope, transaction = self._core.envelope, self._transaction
         assert envelope is not None
         assert transaction is not None
-        gates = self._entrance.gates
-        if not gates.watches("recipient") and not gates.watches("refused"):
+        watched = self._entrance.gates.watched
+        if "recipient" not in watched and "refused" not in watched:
             self._core.answer(self._noted(transaction.judge_recipient(envelope, recipient)))
             return
         before = transaction.destinations
@@ -136,7 +137,7 @@ class SmtpSession(Visit):
     def _decide(self, reply: Reply, step: str, *words: object, undo: Callable[[], None] | None = None) -> None:
         """Answer, now or when all gates have been heard about this step; a refusal of theirs is the answer then."""
         gates = self._entrance.gates
-        answer = gates.judge(self._client, reply, step, *words) if gates else reply
+        answer = gates.judge(self._client, reply, step, *words) if gates.watched else reply
         if isinstance(answer, Reply):
             self._answer(answer, undo)
         else:
@@ -161,7 +162,7 @@ class SmtpSession(Visit):
         """The disk has caught up with the sender."""
         if self._transaction is not None:
             self._transaction.share.weigh(self._transaction.draft)
-        if self._core is not None and not self._core.owes:
+        if self._core is not None and self._core.owed is None:
             self.resume()
             self.set_deadline(self._entrance.settings.data_timeout)
 
@@ -170,7 +171,7 @@ class SmtpSession(Visit):
             self._transaction.discard()
             self._transaction = None
             self.resume()
-            if self._entrance.gates:
+            if self._entrance.gates.watched:
                 self._entrance.gates.tell("forgotten", self._client)
 
     # --- the message ------------------------------------------------------------------------------------------
@@ -189,7 +190,7 @@ class SmtpSession(Visit):
         refusal = transaction.judge_message(scan, core.envelope)
         if refusal is not None:
             self._refuse_message(refusal)
-        elif not self._entrance.gates.watches("message"):
+        elif "message" not in self._entrance.gates.watched:
             self._accept(transaction, None)
         else:
             arrival = Arrival(transaction.draft, scan)
@@ -242,7 +243,7 @@ class SmtpSession(Visit):
             )
             recording.mention(intake.queue_id)
             self._entrance.accepted(intake)
-            if self._entrance.gates:
+            if self._entrance.gates.watched:
                 self._entrance.gates.tell("accepted", self._client, intake)
             reply = say.QUEUED.saying(queue_id=intake.queue_id)
         else:

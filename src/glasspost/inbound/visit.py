@@ -174,7 +174,7 @@ class Visit(Connection):
             self._end = "octets came between STARTTLS and TLS" if self.is_open else self._end
             self.abort()
             return
-        if core.owes or not self._greeted:
+        if core.owed is not None or not self._greeted:
             if core.chat.unread > UNREAD_LIMIT:
                 self.pause()
             return
@@ -183,7 +183,7 @@ class Visit(Connection):
     def peer_ended(self) -> bool:
         """A client that sends everything and shuts its side still gets its answers."""
         self._peer_ended = True
-        return self._core is not None and self._core.owes and self.tls is None  # TLS cannot be half closed
+        return self._core is not None and self._core.owed is not None and self.tls is None  # TLS cannot be half closed
 
     def lost(self, error: Exception | None) -> None:
         entrance = self._entrance
@@ -194,7 +194,7 @@ class Visit(Connection):
             self._task.cancel()
         if self._transaction is not None and not self._committing:
             self._transaction.discard()  # a commit that is under way keeps what it accepts
-        if entrance.gates:
+        if entrance.gates.watched:
             entrance.gates.tell("left", self._client)
         if self._recording is not None:
             self._recording.close(self._end or how_it_ended(self._core, error))
@@ -202,7 +202,7 @@ class Visit(Connection):
 
     def deadline_passed(self) -> None:
         core = self._core
-        if core is None or core.owes:
+        if core is None or core.owed is not None:
             self.set_deadline(self._entrance.settings.command_timeout)
             return
         self._end = "timed out in the middle of a message" if core.in_message else "timed out"
@@ -216,7 +216,7 @@ class Visit(Connection):
         """The node is stopping: leave now, or after the message that is coming in."""
         self._stopping = True
         core = self._core
-        if core is not None and core.envelope is None and not core.owes and not self.upgrading:
+        if core is not None and core.envelope is None and core.owed is None and not self.upgrading:
             self._leave(say.CLOSING)
 
     def _leave(self, reply: Reply) -> None:
@@ -251,7 +251,7 @@ class Visit(Connection):
 
     def _flush(self) -> None:
         assert self._core is not None
-        output = self._core.take_output()
+        output = self._core.chat.take_output()
         if output:
             self.send(output)
 

@@ -24,6 +24,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "__weakref__",
         "_alarm",
+        "_alarm_at",
         "_deadline",
         "_over",
         "_paused_by_peer",
@@ -45,6 +46,7 @@ class Connection(asyncio.Protocol):
         self.upgrading = False  # a TLS handshake is under way on this connection
         self._deadline = 0.0
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = float("inf")  # when it goes off
         self._paused_by_peer = False
         self._reading = True
         self._over = False
@@ -101,13 +103,15 @@ class Connection(asyncio.Protocol):
 
     def set_deadline(self, seconds: float) -> None:
         """Something must happen within `seconds` from now; each call moves the deadline."""
-        self._deadline = self.loop.time() + seconds
-        alarm = self._alarm
-        if alarm is None:
-            self._alarm = self.loop.call_later(seconds, self._look_at_clock)
-        elif alarm.when() > self._deadline + 1.0:
-            alarm.cancel()
-            self._alarm = self.loop.call_later(seconds, self._look_at_clock)
+        self._deadline = deadline = self.loop.time() + seconds
+        if self._alarm_at > deadline + 1.0:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._set_alarm(seconds, deadline)
+
+    def _set_alarm(self, seconds: float, at: float) -> None:
+        self._alarm_at = at
+        self._alarm = self.loop.call_later(seconds, self._look_at_clock)
 
     def no_deadline(self) -> None:
         """Wait for ever: while we, not the peer, owe the next move."""
@@ -214,14 +218,15 @@ class Connection(asyncio.Protocol):
         self.transport = None
 
     def _look_at_clock(self) -> None:
-        self._alarm = None
+        self._alarm, self._alarm_at = None, float("inf")
         if self.transport is None:
             return
-        left = self._deadline - self.loop.time()
+        now = self.loop.time()
+        left = self._deadline - now
         if left == float("inf"):
             # Nobody is waited for now; look again in a while, the deadline may have come back by then.
-            self._alarm = self.loop.call_later(30, self._look_at_clock)
+            self._set_alarm(30, now + 30)
         elif left > 0.01:
-            self._alarm = self.loop.call_later(left, self._look_at_clock)
+            self._set_alarm(left, self._deadline)
         else:
             self.deadline_passed()

@@ -90,21 +90,21 @@ class Chat:
 
         An overlong line is dropped as it comes, and reported once, when its end has come.
         """
-        end = self._in.find(b"\n", self._at)
+        octets, start = self._in, self._at
+        end = octets.find(b"\n", start)
         if end < 0:
-            if self.unread > self.line_limit:
+            if len(octets) - start > self.line_limit:
                 self._discarding = True
                 # A CR at the very end may be the first half of the CRLF we wait for.
-                self._at = len(self._in) - (1 if self._in.endswith(b"\r") else 0)
+                self._at = len(octets) - (1 if octets.endswith(b"\r") else 0)
             return None
-        start = self._at
         self._at = end + 1
-        if self._discarding or end + 1 - start > self.line_limit:
+        if self._discarding or end - start >= self.line_limit:
             self._discarding = False
             self.tap.heard(b"[a line that is too long]")
             return LineFault.TOO_LONG
-        crlf = end > start and self._in[end - 1] == 13
-        line = self._in[start : end - 1 if crlf else end]
+        crlf = end > start and octets[end - 1] == 13
+        line = octets[start : end - 1 if crlf else end]
         self.tap.heard(line if self.mask is None else self.mask(line))
         if not crlf or b"\r" in line:
             line = line.rstrip(b"\r")

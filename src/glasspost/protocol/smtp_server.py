@@ -76,7 +76,7 @@ class SmtpServer:
         self.signed_in = False
         self.errors = 0  # the client's mistakes since its last message
         self.transactions = 0
-        self._owed: Event | None = None
+        self.owed: Event | None = None  # what somebody above must answer before anything more is parsed
         self._refused_recipients = False
         self._upgrading = False
         self.introduction = Introduction(settings, end_point)
@@ -98,11 +98,6 @@ class SmtpServer:
             self.chat.receive(data)
 
     @property
-    def owes(self) -> bool:
-        """Whether somebody above must answer before anything more is parsed."""
-        return self._owed is not None
-
-    @property
     def in_message(self) -> bool:
         """Whether a message's octets are being waited for."""
         return self._flowing or self.state is State.CHUNKS
@@ -117,7 +112,7 @@ class SmtpServer:
 
     def next_event(self) -> Event | None:
         """What the client wants next; None: give me more bytes (or an answer, while one is owed)."""
-        while self._owed is None and self.state is not State.CLOSED and not self._upgrading:
+        while self.owed is None and self.state is not State.CLOSED and not self._upgrading:
             if self._flowing:
                 event = self._take_content()
                 if event is None and self._flowing:
@@ -134,7 +129,7 @@ class SmtpServer:
     def answer(self, reply: Reply, apart: Mapping[int, Reply] = NOBODY) -> None:
         """Answer the event that asked. What a positive answer leads to is in the table. `apart`, only in LMTP:
         recipients of a message, by their place in the envelope, that get another answer than the rest."""
-        event, self._owed = self._owed, None
+        event, self.owed = self.owed, None
         assert event is not None, "no answer is owed"
         if isinstance(event, BodyEnded):
             self._answer_body(reply, apart)
@@ -171,7 +166,7 @@ class SmtpServer:
 
     def sign_in_keys(self, keys: sasl.ScramKeys) -> None:
         """Answer a SignIn that asks for keys: the exchange goes on."""
-        event, self._owed = self._owed, None
+        event, self.owed = self.owed, None
         assert isinstance(event, SignIn) and isinstance(event.question, sasl.WantsKeys), "no keys are wanted"
         self.go_on_signing_in(self.introduction.keys(keys))
 
@@ -236,7 +231,7 @@ class SmtpServer:
             self.state = State.READY
         event = HEAR[verb](self, argument)
         if event is not None and event.asks:
-            self._owed = event
+            self.owed = event
         return event
 
     def offers(self, verb: str) -> bool:
@@ -278,8 +273,8 @@ class SmtpServer:
             public = say.AUTH_CHALLENGE.saying(challenge=MASK.decode()).encode() if step.secret else None
             self.chat.say(say.AUTH_CHALLENGE.saying(challenge=step.text).encode(), public)
             return None
-        self._owed = SignIn(step)
-        return self._owed
+        self.owed = SignIn(step)
+        return self.owed
 
     def _refuse_sign_in(self, event: SignIn, reply: Reply) -> None:
         """No. A 421 ends the conversation; whoever came with a token is first told what is wrong with it."""
@@ -329,8 +324,8 @@ class SmtpServer:
             for place in range(self._verdicts):
                 self.refuse(incoming.flaw, count=place == 0)
             return self.abandon()
-        self._owed = BodyEnded(incoming.octets, incoming.verb)
-        return self._owed
+        self.owed = BodyEnded(incoming.octets, incoming.verb)
+        return self.owed
 
     @property
     def _verdicts(self) -> int:

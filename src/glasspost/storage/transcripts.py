@@ -45,7 +45,8 @@ FATE_OCTETS = 500  # what a recipient's fate counts, about
 RETENTION_SECONDS = 60.0
 RETENTION_STEP = 1_000  # conversations removed in one transaction
 
-BACKLOG_LIMIT = 30  # lots of up to FLUSH_OCTETS put aside; then one is written out for each that comes
+BUSY_OCTETS = 400_000  # heard within a second, about 500 messages: the node has more urgent things to do
+BACKLOG_LIMIT = 100  # lots of about FLUSH_OCTETS put aside; then one is written out for each that comes
 
 _INTERRUPTED = "interrupted: the node stopped"
 
@@ -93,6 +94,8 @@ class Transcripts:
         self._ready: dict[int, Part] = {}
         self._fates: list[Fate] = []
         self._ready_octets = 0
+        self._heard_octets = 0  # since the last tick
+        self._ticked = self.now()
         self._behind = 0
         self._alarm: Alarm | None = None
         self._retained = float("-inf")
@@ -157,9 +160,8 @@ class Transcripts:
         over = recording.is_over and self._open.pop(recording.number, None) is not None
         if not entries and not over:
             return
-        octets = 0
-        for _, _, text in entries:
-            octets += len(text) + 50
+        octets = sum([len(text) for _, _, text in entries]) + 50 * len(entries)
+        self._heard_octets += octets
         fault = self._why_not_kept(recording, octets)
         if fault:
             self.lost_lines += len(entries)
@@ -196,7 +198,10 @@ class Transcripts:
         for recording in list(self._open.values()):
             if recording.has_news:
                 self.hand_over(recording)
-        busy = self._ready_octets > FLUSH_OCTETS // 2
+        now = self.now()
+        busy = self._heard_octets > BUSY_OCTETS * max(now - self._ticked, BUSY_FLUSH_SECONDS)
+        self._heard_octets = 0
+        self._ticked = now
         self._flush(busy=busy)
         if self._backlog and not busy:
             self._write_out()

@@ -94,11 +94,14 @@ class House:
         tls: str = "none",
         address: str = "127.0.0.1",
         clock: Clock | None = None,
+        xclient: str = "",
     ) -> None:
         clock = clock or SystemClock()
         tree: dict[str, Any] = tomllib.loads("\n".join(settings))
         tree.setdefault("node", {}).update(hostname=HOSTNAME, data=str(folder))
         tree["listener"] = [{"role": role, "address": address, "port": 0, "tls": tls}]
+        if xclient:
+            tree["listener"][0]["xclient_networks"] = [xclient]
         if role == "device":
             tree.setdefault("device", DEVICES)
         self.config = Config.model_validate(tree, context={"folder": folder})

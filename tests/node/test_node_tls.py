@@ -26,6 +26,7 @@ from glasspost.net.tls import opportunistic_context
 from glasspost.node.certificates import SELF_SIGNED
 from glasspost.node.node import Node
 from glasspost.node.settings import Config
+from glasspost.storage.talks import Talks
 
 DOORS = {"mx": "starttls", "submission": "implicit", "pop3": "starttls"}
 LOOPS = {"asyncio": asyncio.DefaultEventLoopPolicy, "uvloop": uvloop.EventLoopPolicy}
@@ -194,11 +195,46 @@ async def test_failed_handshakes_cost_nothing_lasting(tmp_path: Path, files: Fil
         await settled(lambda: connections() <= before)
 
 
+@pytest.mark.parametrize("role", ["submission", "pop3"])
+async def test_failed_handshakes_in_front_of_a_greeting_are_on_record_in_bounded_number(
+    tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    """Implicit TLS: each leaves a conversation of its own, who it was and why; a flood leaves no more than a minute's
+    share."""
+    monkeypatch.setattr("glasspost.net.handshakes.RECORDED", 3)
+    listener = [{"role": role, "port": 0, "tls": "implicit"}]
+    async with house(tmp_path / "data", tls=files.write("first", "mx.house.test"), listener=listener) as node:
+        for _ in range(5):
+            async with call(node, role) as caller:
+                caller.writer.write(b"GET / HTTP/1.0\r\n\r\n")
+                await caller.rest()
+        await settled(lambda: not node._visitors())
+        await node.transcripts.flush()
+        with contextlib.closing(Talks(node.folder.transcripts)) as talks:
+            found = talks.conversations()
+        assert [one.verdict for one in found] == ["TLS failed"] * 3
+        assert all(one.peer.startswith("127.0.0.1:") for one in found)
+        assert {one.kind for one in found} == {"pop3" if role == "pop3" else "smtp-in"}
+
+
+async def test_a_visitor_counts_from_before_its_handshake(tmp_path: Path, files: Files) -> None:
+    """Who is one too many gets no handshake; who gives up his leaves room again."""
+    listener = [{"role": "submission", "port": 0, "tls": "implicit"}]
+    tls = files.write("first", "mx.house.test")
+    async with house(tmp_path / "data", tls=tls, listener=listener, smtp={"max_connections": 1}) as node:
+        async with call(node, "submission"):
+            await settled(lambda: node.limits.count == 1)
+            async with call(node, "submission") as second:
+                assert await second.rest() == b""
+            assert node.limits.count == 1
+        await settled(lambda: node.limits.count == 0)
+        assert await names_shown(node, "") == ("mx.house.test",)
+
+
 async def test_a_visitor_who_never_finishes_its_handshake_is_cut_off(
     tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("glasspost.net.connection.HANDSHAKE_SECONDS", 0.1)
-    monkeypatch.setattr("glasspost.node.doors.HANDSHAKE_SECONDS", 0.1)
     async with house(tmp_path / "data", tls=files.write("first", "mx.house.test")) as node:
         for role in DOORS:
             async with call(node, role) as caller:

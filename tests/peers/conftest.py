@@ -155,6 +155,16 @@ def swaks(program: Callable[..., str], tmp_path: Path) -> Swaks:
 
 
 @pytest.fixture
+def nodemailer(program: Callable[..., str]) -> Path:
+    """The program that sends by nodemailer: `node PATH`, with JSON on its standard input."""
+    program("node", "nodejs")
+    path = _HERE / "nodemailer" / "send.mjs"
+    if not (path.parent / "node_modules").is_dir():
+        _missing("nodemailer; run `npm ci` in tests/peers/nodemailer")
+    return path
+
+
+@pytest.fixture
 def curl(program: Callable[..., str]) -> Curl:
     """`curl(*arguments)`: what curl wrote to standard output, octet by octet."""
     path = program("curl")

@@ -16,6 +16,7 @@ from types import TracebackType
 
 from node_process import free_port, until
 
+PASSWORD = "x"  # of every mailbox
 _CONFIG = """\
 base_dir = {run}
 state_dir = {run}
@@ -51,8 +52,10 @@ service lmtp {{
 class Dovecot:
     """`with Dovecot(program, "alice@boxes.test") as boxes`. Needs root: every Dovecot does, unless it is built anew."""
 
-    def __init__(self, program: str, *users: str) -> None:
+    def __init__(self, program: str, *users: str, more: str = "") -> None:
+        """`more`: its own settings, behind ours."""
         self._program = program
+        self._more = more
         self.folder = Path(tempfile.mkdtemp(prefix="gp-dovecot-"))
         self.port = free_port()
         self.socket = self.folder / "run" / "lmtp"
@@ -67,11 +70,11 @@ class Dovecot:
             home = self.home(user)
             home.mkdir(parents=True)
             shutil.chown(home, owner.pw_uid, owner.pw_gid)
-            lines.append(f"{user}:{{PLAIN}}x:{owner.pw_uid}:{owner.pw_gid}::{home}::\n")
+            lines.append(f"{user}:{{PLAIN}}{PASSWORD}:{owner.pw_uid}:{owner.pw_gid}::{home}::\n")
         (self.folder / "users").write_text("".join(lines))
         (self.folder / "run").mkdir()
         config = self.folder / "dovecot.conf"
-        config.write_text(_CONFIG.format(folder=self.folder, run=self.folder / "run", port=self.port))
+        config.write_text(_CONFIG.format(folder=self.folder, run=self.folder / "run", port=self.port) + self._more)
         self._process = subprocess.Popen([self._program, "-F", "-c", config])
         until(lambda: self.socket.exists(), f"Dovecot: {self.log}", 20)
         return self

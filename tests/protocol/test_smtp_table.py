@@ -15,7 +15,12 @@ from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.protocol.smtp_table import TABLE, State, advice, help_overview, help_page, nearest
 
 OFFER = ServerSettings(
-    "mail.example.test", tls_available=True, mechanisms=("PLAIN", "LOGIN"), cleartext_auth=True, max_errors=1000
+    "mail.example.test",
+    tls_available=True,
+    mechanisms=("PLAIN", "LOGIN"),
+    cleartext_auth=True,
+    max_errors=1000,
+    xclient=True,
 )
 
 LMTP = ServerSettings("mail.example.test", max_errors=1000, lmtp=True)
@@ -34,19 +39,20 @@ RIGHT = {
     "MAIL": b"MAIL FROM:<a@b.example>",
     "RCPT": b"RCPT TO:<c@d.example>", "DATA": b"DATA", "BDAT": b"BDAT 0", "RSET": b"RSET", "NOOP": b"NOOP",
     "QUIT": b"QUIT", "VRFY": b"VRFY a", "EXPN": b"EXPN a", "HELP": b"HELP", "STARTTLS": b"STARTTLS",
-    "AUTH": b"AUTH PLAIN AGEAYg==",
+    "AUTH": b"AUTH PLAIN AGEAYg==", "XCLIENT": b"XCLIENT ADDR=192.0.2.7",
 }  # fmt: skip
 YES: dict[str, Reply] = {
     "EHLO": say.HELLO.saying(hostname="h", client="c"), "HELO": say.HELLO.saying(hostname="h", client="c"),
     "LHLO": say.HELLO.saying(hostname="h", client="c"),
     "MAIL": say.SENDER_OK, "RCPT": say.RECIPIENT_OK, "DATA": say.GO_AHEAD, "VRFY": say.VERIFY_NOT_SAID,
     "EXPN": say.EXPANDED.saying(members="<a@b.example>"), "STARTTLS": say.TLS_READY, "AUTH": say.AUTH_OK,
+    "XCLIENT": OFFER.greeting,
 }  # fmt: skip
 NO: dict[str, Reply] = {
     "EHLO": say.LOCAL_ERROR, "HELO": say.LOCAL_ERROR, "LHLO": say.LOCAL_ERROR,
     "MAIL": say.AUTH_REQUIRED, "RCPT": say.NO_SUCH_USER,
     "DATA": say.LOCAL_ERROR, "VRFY": say.NO_SUCH_USER, "EXPN": say.EXPAND_NOT_SAID, "STARTTLS": say.TLS_NOT_AVAILABLE,
-    "AUTH": say.AUTH_FAILED,
+    "AUTH": say.AUTH_FAILED, "XCLIENT": say.XCLIENT_NOBODY,
 }  # fmt: skip
 
 
@@ -102,6 +108,8 @@ def test_every_verb_in_every_state_accepted(state: State, verb: str) -> None:
         expected = State.READY  # there is no transaction any more, but the greeting stands
     if verb == "STARTTLS":
         core.secured()
+    if verb == "XCLIENT":
+        assert said == "220 mail.example.test ESMTP glasspost\r\n"
     assert core.state is expected
 
 
@@ -172,7 +180,8 @@ def test_behind_goodbye_no_verb_is_heard(verb: str) -> None:
 
 @pytest.mark.parametrize("row", TABLE.values(), ids=lambda row: row.verb)
 def test_a_row_says_what_it_is_and_where_that_is_written(row) -> None:
-    assert re.fullmatch(r"RFC \d{4} §\d+(\.\d+)*", row.section)
+    written = r"Postfix XCLIENT_README" if row.verb == "XCLIENT" else r"RFC \d{4} §\d+(\.\d+)*"
+    assert re.fullmatch(written, row.section)
     assert row.syntax.split()[0] == row.verb
     assert row.purpose and row.purpose[0].islower() and not row.purpose.endswith(".")
     assert row.states
@@ -188,7 +197,7 @@ def test_help_lists_every_verb_on_a_line_of_its_own() -> None:
 def test_every_verb_has_its_page(verb: str) -> None:
     page = help_page(verb).split("\n")
     assert page[0] == TABLE[verb].syntax
-    assert page[-1].startswith("(RFC ")
+    assert page[-1].startswith("(Postfix " if verb == "XCLIENT" else "(RFC ")
     assert all(len(line) < 100 and line.isascii() for line in page)  # with 214-2.0.0 within RFC 5321 §4.5.3.1.5
 
 

@@ -5,6 +5,7 @@ A talk is one behaviour, as an administrator would read it. Its first line says 
 
     # setup: role submission         the listener's role; mx where nothing is said
     # setup: tls starttls            the listener offers STARTTLS
+    # setup: xclient 127.0.0.0/8     clients from there are proxies that may say XCLIENT
     # setup: smtp.max_errors = 3     a line of the configuration
     # step by step                   this client must wait for replies: not to be sent in one burst
     # no line end                    the line of the client above has no CRLF (a chunk that ends within a line)
@@ -57,6 +58,7 @@ class Play:
     settings: list[str] = field(default_factory=list)
     role: str = "mx"
     tls: str = "none"
+    xclient: str = ""
     at_once: bool = True
     kept: list[Kept] = field(default_factory=list)
     nothing_kept: bool = False
@@ -97,6 +99,8 @@ def _take_note(play: Play, octets: bytes) -> None:
             play.role = value
         elif key == "tls":
             play.tls = value
+        elif key == "xclient":
+            play.xclient = value
         else:
             play.settings.append(f"{key} {value}")
     elif note == "step by step":
@@ -205,7 +209,7 @@ async def hold_over_socket(play: Play, house: House) -> bytes:
 @pytest.mark.parametrize("path", TALKS, ids=[path.stem for path in TALKS])
 async def test_talk(path, hold, entrance) -> None:
     play = read_play(path.read_text("utf-8"))
-    house = await entrance(*play.settings, role=play.role, tls=play.tls)
+    house = await entrance(*play.settings, role=play.role, tls=play.tls, xclient=play.xclient)
     said = await hold(play, house)
     await house.written()
     check_said(play, said)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from glasspost.protocol.smtp_xclient import NOBODYS_ADDRESS, Brought
 from glasspost.storage.resolution import Account
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Client:
     unread: Callable[[], int] = _nothing  # octets it has sent and nobody has looked at yet
     mistakes: Callable[[], int] = _nothing  # of its own, against the protocol, since its last message
     spared: str = ""  # why the checks for strangers leave it alone; empty: they do not
+    brought_by: str = ""  # the address of the proxy that speaks on its behalf (XCLIENT)
+    vouched: Account | None = None  # whom that proxy says to have let in
     facts: dict[str, Any] = field(default_factory=dict)
 
     def leave(self) -> None:
@@ -60,3 +63,14 @@ class Client:
     def is_stranger(self) -> bool:
         """Whether nothing speaks for it: neither its network, nor a sign-in, nor a rule."""
         return not (self.spared or self.may_relay)
+
+
+def brought_client(before: Client, brought: Brought, peer: tuple[str, int]) -> Client:
+    """Whom a proxy brings in place of the client it was or brought before. `peer` is that one's address and port: what
+    a proxy does not say stays. Nothing else of the one before does."""
+    ip = peer[0] if brought.address is None else brought.address or NOBODYS_ADDRESS
+    client = Client(before.role, ip, peer[1] if brought.port is None else brought.port)
+    client.brought_by = before.brought_by or peer[0]
+    host, _, port = before.listener.rpartition(":")
+    client.listener = f"{brought.local_address or host}:{brought.local_port or port}"
+    return client

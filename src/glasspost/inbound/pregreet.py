@@ -43,7 +43,7 @@ class Pregreet(Gate):
         self._patient: OrderedDict[str, float] = OrderedDict()  # who has waited, and until when it counts
 
     def connected(self, client: Client) -> Step:
-        if not client.is_stranger:
+        if not client.is_stranger or client.brought_by:  # what a proxy says on somebody's behalf may be pipelined
             return None
         if self._patient.get(counted_as(client.ip), 0.0) > self._clock.now():
             return None

@@ -92,6 +92,8 @@ class SmtpSession(Visit):
                 core.answer(self._noted(self._entrance.policy.expand(event.text)))
             case events.SignIn():
                 self._begin_sign_in(event)
+            case events.XClient():
+                self._bring(event.brought)
             case events.StartTls():
                 return self._begin_tls()
             case events.Left():

@@ -13,9 +13,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Coroutine
 
 from glasspost.inbound.checks import tls_words
-from glasspost.inbound.client import Client
+from glasspost.inbound.client import Client, brought_client
 from glasspost.inbound.endings import how_it_ended, report
 from glasspost.inbound.entrance import Entrance
+from glasspost.inbound.gates import Step
 from glasspost.inbound.transaction import Transaction
 from glasspost.mail import reply as say
 from glasspost.mail.reply import Reply
@@ -26,6 +27,7 @@ from glasspost.protocol.sasl import ScramKeys
 from glasspost.protocol.smtp_leniency import Leniency
 from glasspost.protocol.smtp_server import SmtpServer
 from glasspost.protocol.smtp_table import State
+from glasspost.protocol.smtp_xclient import Brought
 from glasspost.storage.transcripts import Recording
 
 UNREAD_LIMIT = 64 * 1024  # octets a client may send ahead while an answer is owed; then it must wait
@@ -58,16 +60,41 @@ class Visit(Connection, ABC):
 
     # --- the connection's life --------------------------------------------------------------------------------
 
-    def opened(self) -> None:
-        entrance = self._entrance
-        assert self.transport is not None
-        ip = self.peer[0]
-        local = self.transport.get_extra_info("sockname")
-        peer = f"{ip}:{self.peer[1]}"
-        recording = entrance.transcripts.open("smtp-in", f"{local[0]}:{local[1]}", peer)
-        self._recording = recording
+    def arriving(self, local: str) -> bool:
+        """Counted from now on, through the handshake; who is one too many gets none: it costs more than a visit."""
+        refusal = self._admit()
+        if refusal is not None:
+            self._record(local)
+            self._end = f"turned away before TLS: {refusal.text}"
+        return refusal is None
+
+    def not_secured(self, error: Exception, local: str) -> None:
+        words = self._entrance.handshakes.words(error)
+        if words:
+            self._record(local).note(words)
+            self._end = "TLS failed"
+
+    def _admit(self) -> Reply | None:
+        refusal = self._entrance.limits.admit(self.peer[0])
+        self._admitted = refusal is None
+        self._entrance.sessions.add(self)
+        return refusal
+
+    def _record(self, local: str) -> Recording:
+        """The record of this visit begins."""
+        self._client.listener = local
+        peer = f"{self.peer[0]}:{self.peer[1]}"
+        recording = self._recording = self._entrance.transcripts.open("smtp-in", local, peer)
         if self.proxy:
             recording.note(f"by way of the proxy {self.proxy}")
+        return recording
+
+    def opened(self) -> None:
+        entrance = self._entrance
+        ip = self.peer[0]
+        assert self.transport is not None
+        local = self.transport.get_extra_info("sockname")
+        recording = self._record(f"{local[0]}:{local[1]}")
         tls = self.tls
         core = self._core = SmtpServer(
             entrance.settings.offer_to(ip),
@@ -80,28 +107,29 @@ class Visit(Connection, ABC):
         if tls is not None:
             recording.note(f"TLS from the start: {shown_words(tls)}")
             self._note_old_tls(tls)
-        refusal = entrance.limits.admit(ip)
-        self._admitted = refusal is None
-        entrance.sessions.add(self)
+        refusal = None if self._admitted else self._admit()
         if refusal is not None:
             core.close(refusal)
             self._flush()
             self.hang_up()
             return
-        client = self._client
-        client.ip, client.port = ip, self.peer[1]
-        client.trusted = entrance.policy.trusts(ip)
-        client.conversation, client.note = recording.id, recording.note
-        client.tls, client.hostname = tls_words(tls), entrance.settings.offer.hostname
-        client.listener = f"{local[0]}:{local[1]}"
-        if entrance.bridge is not None:
-            entrance.bridge.arrive(client)
-        client.unread, client.mistakes = self._unread, self._mistakes
-        found = entrance.gates.ask("connected", client)
+        found = self._present(self._client, recording)
         if found is None or isinstance(found, Reply):
             self._greet(found)
         else:
             self._begin(self._greet_later(found))
+
+    def _present(self, client: Client, recording: Recording) -> Step:
+        """Who is there now: what the rules may know of it, and what the gates say to its coming."""
+        entrance = self._entrance
+        client.ip, client.port = self.peer
+        client.trusted = entrance.policy.trusts(client.ip)
+        client.conversation, client.note = recording.id, recording.note
+        client.tls, client.hostname = tls_words(self.tls), entrance.settings.offer.hostname
+        if entrance.bridge is not None:
+            entrance.bridge.arrive(client)
+        client.unread, client.mistakes = self._unread, self._mistakes
+        return entrance.gates.ask("connected", client)
 
     async def _greet_later(self, found: Awaitable[Reply | None]) -> None:
         refusal = await found
@@ -113,8 +141,8 @@ class Visit(Connection, ABC):
         """The 220, or why there is none."""
         core = self._core
         assert core is not None
-        if refusal is not None:
-            self._leave(self._noted(refusal))
+        if refusal is not None or self._stopping:
+            self._leave(say.CLOSING if refusal is None else self._noted(refusal))
             return
         self._greeted = True
         core.greet()
@@ -238,6 +266,60 @@ class Visit(Connection, ABC):
     @abstractmethod
     def _forget(self) -> None:
         """The transaction under way is over without a message. In session.py."""
+
+    # --- a proxy speaks on somebody's behalf ----------------------------------------------------
+
+    def _bring(self, brought: Brought) -> None:
+        """XCLIENT: somebody else is our client from now on, judged like one who has just connected."""
+        entrance, core, recording = self._entrance, self._core, self._recording
+        assert core is not None
+        assert recording is not None
+        account = self._client.vouched
+        if brought.login is not None and entrance.settings.role == "submission":
+            account = entrance.desk.vouched(brought.login) if brought.login else None
+            if brought.login and account is None:
+                core.answer(say.XCLIENT_NOBODY)
+                return
+        recording.note(f"XCLIENT from {self._client.brought_by or self.peer[0]}: {brought.words()}")
+        entrance.gates.tell("left", self._client)
+        client = brought_client(self._client, brought, self.peer)
+        refusal = self._count_as(client.ip)
+        self.peer = (client.ip, client.port)
+        self._client = client
+        found = refusal or self._present(client, recording)
+        client.account = client.vouched = account
+        core.turn_to(entrance.settings.offer_to(client.ip, brought=True), end_point(self.tls))
+        core.signed_in = account is not None
+        if found is None or isinstance(found, Reply):
+            self._greet_brought(found)
+        else:
+            self._begin(self._greet_brought_later(found))
+
+    def _count_as(self, ip: str) -> Reply | None:
+        """The connection counts for another address than before; a refusal where that has too many."""
+        limits = self._entrance.limits
+        limits.leave(self.peer[0])
+        refusal = limits.admit(ip)
+        self._admitted = refusal is None
+        return refusal
+
+    async def _greet_brought_later(self, found: Awaitable[Reply | None]) -> None:
+        refusal = await found
+        if self._core is None:
+            return
+        self._task = None
+        self._greet_brought(refusal)
+        if self._core is not None and self._core.state is not State.CLOSED:
+            self.resume()
+            self._run()
+
+    def _greet_brought(self, refusal: Reply | None) -> None:
+        core = self._core
+        assert core is not None
+        if refusal is not None:
+            self._leave(self._noted(refusal))
+        else:
+            core.answer(core.settings.greeting)
 
     # --- TLS -----------------------------------------------------------------------------------
 

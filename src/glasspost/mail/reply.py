@@ -146,7 +146,9 @@ BARE_NEWLINE_IN_BODY = Reply(
 )
 BINARY_NEEDS_BDAT = Reply(503, "5.5.1", "BODY=BINARYMIME must be sent with BDAT, not DATA")
 
-# --- STARTTLS and AUTH ------------------------------------------------------------------------------------------
+# --- XCLIENT, STARTTLS and AUTH ---------------------------------------------------------------------------------
+XCLIENT_REFUSED = Reply(550, "5.7.0", "XCLIENT is for the proxies that the configuration names")
+XCLIENT_NOBODY = Reply(550, "5.7.8", "XCLIENT: no account here goes by the name in LOGIN")
 TLS_READY = Reply(220, "2.0.0", "Ready to start TLS")
 TLS_NOT_AVAILABLE = Reply(454, "4.7.0", "TLS is not available just now")
 TLS_INJECTED = Reply(421, "4.7.0", "Bytes came behind STARTTLS before TLS began; closing")
@@ -227,6 +229,7 @@ REQUIRETLS_MISSING = Reply(550, "5.7.30", "{server} does not offer REQUIRETLS, w
 REQUIRETLS_UNPROVED = Reply(550, "5.7.10", "This message demands proved encryption on its way (REQUIRETLS): {fault}")
 SIGN_IN_REFUSED = Reply(451, "4.7.8", "{server} refused our sign-in: {fault}")
 SIGN_IN_IMPOSSIBLE = Reply(451, "4.7.0", "{server} offers no sign-in that fits: {fault}")
+SERVER_UNPROVED = Reply(451, "4.7.0", "{server} is not believed at sign-in: {fault}")
 TOKEN_DELAYED = Reply(451, "4.7.0", "There is no token of {name} to sign in with just now: {fault}")
 TOKEN_MISSING = Reply(451, "4.7.8", "There is no token of {name} to sign in with: {fault}")
 NO_SUCH_DOMAIN = Reply(550, "5.1.2", "The domain {domain} does not exist")

@@ -1,9 +1,10 @@
-"""Accepting connections that may come through a proxy.
+"""Accepting connections that something comes before: a PROXY header, TLS from the first octet, or both.
 
-Lives here: `ProxiedServer`, an accept loop that reads a PROXY header off connections from named networks, then lets the
-connection begin, with TLS or without.
-Does not live here: the header (proxy_header.py), connections that need none (asyncio's own server is faster), what is
-said (inbound/, retrieval/).
+Lives here: `Accepting`, an accept loop that reads a PROXY header off connections from named networks, does the TLS
+handshake, and lets the connection begin. Who is in a handshake is known to the connection's own side: it counts there,
+and there is told how it went.
+Does not live here: the header (proxy_header.py), connections that need neither (asyncio's own server is faster), what
+is said (inbound/, retrieval/).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from glasspost.ip import IpNetwork, is_within
-from glasspost.net.connection import Connection
+from glasspost.net.connection import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Connection
 from glasspost.net.proxy_header import MalformedHeader, read_header
 
 HEADER_TIME = 10.0  # seconds for a proxy to say who calls; it is on the wire already, or something is wrong
@@ -25,7 +26,7 @@ _OUT_OF_DESCRIPTORS = 0.5  # seconds until accepting is tried again
 log = structlog.get_logger("proxy")
 
 
-class ProxiedServer:
+class Accepting:
     """One listening socket. `networks` can be replaced while it runs."""
 
     def __init__(
@@ -57,14 +58,21 @@ class ProxiedServer:
                     log.error("cannot accept", error=str(error))
                     await asyncio.sleep(_OUT_OF_DESCRIPTORS)
                     continue
-                sock.setblocking(False)
-                task = self._loop.create_task(self._open(sock, self._factory(), str(address[0])))
-                self._openings.add(task)
-                task.add_done_callback(self._openings.discard)
+                self._begin(sock, address[:2])
         finally:
             self._listening.close()
 
-    async def _open(self, sock: socket.socket, session: Connection, peer: str) -> None:
+    def _begin(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+        sock.setblocking(False)
+        session = self._factory()
+        session.peer = peer
+        session.opening = task = self._loop.create_task(self._open(sock, session))
+        self._openings.add(task)
+        task.add_done_callback(self._openings.discard)
+
+    async def _open(self, sock: socket.socket, session: Connection) -> None:
+        """Everything up to the connection's beginning. What ends it here, the connection is told as well."""
+        peer = session.peer[0]
         try:
             if is_within(peer, self.networks):
                 async with asyncio.timeout(HEADER_TIME):
@@ -73,13 +81,10 @@ class ProxiedServer:
                     session.peer = (caller.address, caller.port)
                 session.proxy = peer
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.connect_accepted_socket(
-                lambda: session,
-                sock,
-                ssl=self._context,
-                ssl_handshake_timeout=30 if self._context else None,
-                ssl_shutdown_timeout=3 if self._context else None,
-            )
+            if self._context is None:
+                await self._loop.connect_accepted_socket(lambda: session, sock)
+            else:
+                await self._secure(sock, session, self._context)
         except MalformedHeader as error:
             log.warning("a proxy did not say who calls; dropped", proxy=peer, fault=str(error))
             sock.close()
@@ -88,4 +93,27 @@ class ProxiedServer:
             sock.close()
         except BaseException:
             sock.close()
+            raise
+        finally:
+            session.opening = None
+            if session.transport is None:
+                session.connection_lost(None)
+
+    async def _secure(self, sock: socket.socket, session: Connection, context: ssl.SSLContext) -> None:
+        host, port = sock.getsockname()[:2]
+        local = f"{host}:{port}"
+        if not session.arriving(local):
+            sock.close()
+            return
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: session,
+                sock,
+                ssl=context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+            )
+        except OSError as error:  # ssl.SSLError and TimeoutError are such
+            if session.transport is None:
+                session.not_secured(error, local)
             raise

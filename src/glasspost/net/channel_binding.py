@@ -1,8 +1,9 @@
 """What a sign-in may be bound to: the certificate that a server shows (tls-server-end-point, RFC 5929 §4).
 
-Lives here: the hash of a certificate, and which hash belongs to a connection. Python does not tell a server which
-certificate it has shown, only which context it used: so each server context is remembered with its certificate's hash.
-Does not live here: contexts (tls.py), what is made of the hash (protocol/sasl_scram.py).
+Lives here: the hash of a certificate, ours or the other side's, and which hash belongs to a connection. Python does not
+tell a server which certificate it has shown, only which context it used: so each server context is remembered with its
+certificate's hash.
+Does not live here: contexts (tls.py), what is made of the hash (protocol/sasl_scram.py, sasl_scram_client.py).
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ from __future__ import annotations
 import hashlib
 import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 _SHOWN: WeakKeyDictionary[ssl.SSLContext, bytes] = WeakKeyDictionary()
 
@@ -33,9 +38,22 @@ def certificate_hash(pem: bytes) -> bytes:
     """RFC 5929 §4.1: by the hash function of the certificate's own signature, SHA-256 where that is MD5 or SHA-1.
     Empty where the signature has no hash function of its own (Ed25519): then nothing can be bound to it."""
     from cryptography import x509
+
+    return _hash_of(x509.load_pem_x509_certificates(pem)[0])
+
+
+def peer_end_point(tls: ssl.SSLObject | None) -> bytes:
+    """The hash of the certificate that the server on this connection of ours has shown, whatever it proved; empty in
+    the clear."""
+    from cryptography import x509
+
+    shown = tls.getpeercert(binary_form=True) if tls is not None else None
+    return _hash_of(x509.load_der_x509_certificate(shown)) if shown else b""
+
+
+def _hash_of(certificate: x509.Certificate) -> bytes:
     from cryptography.hazmat.primitives import serialization
 
-    certificate = x509.load_pem_x509_certificates(pem)[0]
     found = certificate.signature_hash_algorithm
     if found is None:
         return b""

@@ -30,6 +30,7 @@ class Connection(asyncio.Protocol):
         "_paused_by_peer",
         "_reading",
         "loop",
+        "opening",
         "peer",
         "proxy",
         "transport",
@@ -41,6 +42,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.peer: tuple[str, int] = ("", 0)  # set before it begins where a proxy says who calls
         self.proxy = ""  # the address of that proxy
+        self.opening: asyncio.Task[None] | None = None  # what is done before it begins (accepting.py)
         self.upgrading = False  # a TLS handshake is under way on this connection
         self._deadline = 0.0
         self._alarm: asyncio.TimerHandle | None = None
@@ -51,8 +53,16 @@ class Connection(asyncio.Protocol):
 
     # --- for subclasses ---------------------------------------------------------------------------------------
 
+    def arriving(self, local: str) -> bool:
+        """Somebody (`peer`) has come to `local`, and TLS from the first octet is about to begin. False: that is not
+        worth a handshake, and the connection is cut. Either way `lost` is told in the end."""
+        return True
+
+    def not_secured(self, error: Exception, local: str) -> None:
+        """That handshake failed: `opened` will not be told, but `lost`."""
+
     def opened(self) -> None:
-        """The connection stands."""
+        """The connection stands; where TLS begins with the first octet, so does that."""
 
     def received(self, data: bytes) -> None:
         """Bytes have come. While `upgrading` they came through TLS, ahead of the news that the handshake is done."""
@@ -80,6 +90,11 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         return self.transport is not None and not self.transport.is_closing()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it stands, or is in its handshake."""
+        return self.opening is not None or self.is_open
 
     @property
     def is_over(self) -> bool:
@@ -127,6 +142,8 @@ class Connection(asyncio.Protocol):
         """Close at once; what was not sent yet is lost."""
         if self.transport is not None:
             self.transport.abort()
+        elif self.opening is not None:
+            self.opening.cancel()
 
     async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, hostname: str | None = None) -> None:
         """Go over to TLS on this connection. Raises ssl.SSLError, OSError or TimeoutError where the handshake fails.

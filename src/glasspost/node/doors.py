@@ -17,8 +17,8 @@ from pathlib import Path
 import structlog
 
 from glasspost.errors import Busy
-from glasspost.net.accepting import ProxiedServer
-from glasspost.net.connection import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Connection
+from glasspost.net.accepting import Accepting
+from glasspost.net.connection import Connection
 from glasspost.net.listening import Inheritance, open_listener
 from glasspost.node import device_wiring
 from glasspost.node.settings import Config, Listener
@@ -33,7 +33,7 @@ class Door:
     role: str
     address: str
     port: int
-    server: asyncio.Server | ProxiedServer
+    server: asyncio.Server | Accepting
     tls: str = "none"
 
 
@@ -70,16 +70,10 @@ def shown_tls(config: Config, folder: Path, usual: ssl.SSLContext | None) -> lis
 
 async def open_server(
     listener: Listener, listening: socket.socket, factory: Callable[[], Connection], shown: ssl.SSLContext | None
-) -> asyncio.Server | ProxiedServer:
+) -> asyncio.Server | Accepting:
     """Begin to accept. The socket itself stays the caller's: it is still open when the server is closed."""
     implicit = shown if listener.tls == "implicit" else None
-    if listener.proxy_networks:
-        return ProxiedServer(listening.dup(), factory, listener.proxy_networks, implicit)
-    return await asyncio.get_running_loop().create_server(
-        factory,
-        sock=listening.dup(),
-        backlog=listener.backlog,
-        ssl=implicit,
-        ssl_handshake_timeout=HANDSHAKE_SECONDS if implicit else None,
-        ssl_shutdown_timeout=SHUTDOWN_SECONDS if implicit else None,
-    )
+    if listener.proxy_networks or implicit is not None:
+        return Accepting(listening.dup(), factory, listener.proxy_networks, implicit)
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(factory, sock=listening.dup(), backlog=listener.backlog)

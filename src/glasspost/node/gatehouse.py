@@ -143,7 +143,9 @@ class Gatehouse:
         """Whether a client that is of no known network can reach a listener: only this machine reaches its loopback
         addresses."""
         address = ipaddress.ip_address(listener.address)
-        if not address.is_loopback or listener.proxy_networks:  # a proxy brings clients from anywhere
+        if (
+            not address.is_loopback or listener.proxy_networks or listener.xclient_networks
+        ):  # a proxy brings clients from anywhere
             return True
         reach = ipaddress.ip_network("127.0.0.0/8" if address.version == 4 else "::1/128")
         return not any(

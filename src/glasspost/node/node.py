@@ -30,6 +30,7 @@ from glasspost.net.addresses import OwnAddresses
 from glasspost.net.connection import Connection
 from glasspost.net.dialer import dial
 from glasspost.net.dns import Resolver
+from glasspost.net.handshakes import FailedHandshakes
 from glasspost.net.listening import HandedIn, Inheritance, place_name
 from glasspost.net.tls import ClientContexts
 from glasspost.net.tokens import TokenDesk
@@ -38,7 +39,7 @@ from glasspost.node.certificates import Certificates
 from glasspost.node.control import Answer, Control
 from glasspost.node.doors import Door, bind, open_server, shown_tls
 from glasspost.node.gatehouse import Gatehouse
-from glasspost.node.permissions import check_folder
+from glasspost.node.permissions import check_folder, must_be_readable
 from glasspost.node.privileges import Privileges
 from glasspost.node.settings import Config, Listener
 from glasspost.outbound.local import LocalCourier
@@ -84,7 +85,7 @@ class Node:
         self.pop3_settings: dict[int, Pop3Settings] = {}  # by the listener's place in the configuration
         self.gatehouse: Gatehouse | None = None
         self._own = OwnAddresses()
-        self._arriving: weakref.WeakSet[Connection] = weakref.WeakSet()  # in their first TLS handshake
+        self._handshakes = FailedHandshakes(self.clock)
         self._smtp_sessions: set[Visit] = set()
         self._pop3_sessions: weakref.WeakSet[Pop3Session] = weakref.WeakSet()
 
@@ -108,6 +109,7 @@ class Node:
                 self._shown = shown_tls(self.config, self.folder.path, self.certificates.context)
             bridges = [device_wiring.bridge(self.config, listener) for listener in self.config.listener]
             rights.give_up()
+            must_be_readable(self.config)
             if os.geteuid() == 0:
                 log.warning(
                     "running as root: name a user in node.user, which the node becomes when its ports are bound"
@@ -292,17 +294,10 @@ class Node:
             bridge=bridge,
             burden=self._burden,
             gates=self.gatehouse.gates(listener),
+            handshakes=self._handshakes,
         )
         self.entrances.append((listener, entrance))
-        if listener.tls != "implicit":
-            return lambda: SmtpSession(loop, entrance)
-
-        def visit() -> Connection:
-            session = SmtpSession(loop, entrance)
-            self._arriving.add(session)
-            return session
-
-        return visit
+        return lambda: SmtpSession(loop, entrance)
 
     def _pop3_factory(
         self, loop: asyncio.AbstractEventLoop, number: int, context: ssl.SSLContext | None
@@ -310,10 +305,11 @@ class Node:
         self.pop3_settings[number] = wiring.pop3_settings(self.config, self.config.listener[number])
 
         def visit() -> Connection:
-            if sum(reader.is_open for reader in self._pop3_sessions) >= self.config.pop3.max_connections:
+            if sum(reader.is_here for reader in self._pop3_sessions) >= self.config.pop3.max_connections:
                 return TurnedAway(loop, self._record_pop3)
             settings = self.pop3_settings[number]
             session = Pop3Session(loop, settings, self.desk, self.mailboxes, self._record_pop3, context)
+            session.handshakes = self._handshakes
             self._pop3_sessions.add(session)
             return session
 
@@ -342,15 +338,11 @@ class Node:
 
     async def _wait_until_nobody_is_here(self, end: float) -> None:
         loop = asyncio.get_running_loop()
-        while (self._visitors() or self._in_handshake()) and loop.time() < end:  # noqa: ASYNC110  (they leave)
+        while self._visitors() and loop.time() < end:  # noqa: ASYNC110  (they leave)
             await asyncio.sleep(0.02)
 
-    def _in_handshake(self) -> bool:
-        """Whether somebody is accepted whose first TLS handshake is not over."""
-        return any(session.transport is None and not session.is_over for session in self._arriving)
-
     def _visitors(self) -> list[Connection]:
-        return [*self._smtp_sessions, *(session for session in self._pop3_sessions if session.is_open)]
+        return [*self._smtp_sessions, *(session for session in self._pop3_sessions if session.is_here)]
 
     def _close_doors(self, *, for_good: bool) -> None:
         """Accept nobody any more. Not `for_good`: the sockets themselves stay, and whoever comes waits there."""

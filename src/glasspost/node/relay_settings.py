@@ -163,7 +163,11 @@ class Smarthost(Section):
     socket: File = Field(
         default=None, description="Its Unix socket, in place of host and port: a server on this machine."
     )
-    username: Text = Field(default="", description="The name to sign in with (RFC 4954). Empty: no sign-in.")
+    username: Text = Field(
+        default="",
+        description="The name to sign in with (RFC 4954), by the strongest it offers of SCRAM-SHA-256-PLUS, "
+        "SCRAM-SHA-256, PLAIN and LOGIN. Empty: no sign-in.",
+    )
     password: Secret = Field(default=SecretStr(""), description="The password that goes with username.")
     password_file: File = Field(
         default=None, description="File whose first line is the password: keeps it out of this file."

@@ -135,6 +135,11 @@ class Listener(Section):
         description="Networks whose hosts are proxies: each connection from them must begin with a PROXY header "
         "(version 1 or 2), which says who is calling; one without is dropped. Others connect as ever.",
     )
+    xclient_networks: tuple[Network, ...] = Field(
+        default=(),
+        description="Networks whose hosts are proxies that say within the conversation on whose behalf they speak "
+        "(XCLIENT, as nginx and Postfix do); for mx, submission, lmtp and device. Others are refused it.",
+    )
     backlog: Positive = Field(default=1024, description="How many connections the kernel may hold until we take them.")
     cram_md5: Flag = Field(
         default=False,

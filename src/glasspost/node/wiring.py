@@ -75,6 +75,7 @@ def inbound_settings(config: Config, listener: Listener) -> InboundSettings:
         data_timeout=smtp.data_timeout,
         max_received=smtp.max_received,
         cleartext_auth=cleartext,
+        xclient_networks=listener.xclient_networks,
     )
     return for_devices(config, listener, settings)
 

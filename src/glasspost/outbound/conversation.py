@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from glasspost.errors import StoreError
 from glasspost.mail.envelope import Envelope
 from glasspost.mail.reply import Reply
+from glasspost.net.channel_binding import peer_end_point
 from glasspost.net.connection import Connection
 from glasspost.net.dialer import Callee
 from glasspost.protocol.smtp_client import SmtpClient
@@ -152,6 +153,11 @@ class Conversation(Connection):
         """EHLO, or HELO; what is offered stands in `client.offered` then."""
         self.client.hello()
         return _reply_of(await self._answer())
+
+    def can_sign_in(self) -> bool:
+        """Whether a password fits any mechanism the server offers; asked in front of `sign_in`."""
+        self.client.end_point = peer_end_point(self.tls)
+        return bool(self.client.sign_in_mechanism)
 
     async def sign_in(self, username: str, password: str) -> Reply:
         self.client.sign_in(username, password)

@@ -217,7 +217,7 @@ class Trial:
         if not client.secure and not is_loopback(conversation.peer[0]):
             fault = "passwords travel only encrypted"
             return self._stop(Phase.AUTH, replies.SIGN_IN_IMPOSSIBLE.saying(server=server, fault=fault))
-        if not client.sign_in_mechanism:
+        if not conversation.can_sign_in():
             fault = f"it offers {', '.join(client.offered.auth) or 'no AUTH'}"
             return self._stop(Phase.AUTH, replies.SIGN_IN_IMPOSSIBLE.saying(server=server, fault=fault))
         reply = await conversation.sign_in(self._plan.username, self._plan.password)

@@ -13,7 +13,6 @@ One transaction follows another for as long as `usable` holds.
 
 from __future__ import annotations
 
-import base64
 from collections import deque
 from collections.abc import Callable
 
@@ -42,7 +41,6 @@ from glasspost.protocol.smtp_replies import (
 from glasspost.protocol.smtp_transaction import Transaction, begin
 
 _BODY_WANTED = BodyWanted()
-_COMMAND_LIMIT = 512  # octets with CRLF, RFC 5321 §4.5.3.1.4
 
 
 class SmtpClient:
@@ -65,8 +63,8 @@ class SmtpClient:
         self._awaited: deque[Step] = deque((Step.GREETING,))
         self._events: deque[Event] = deque()
         self._securing = False
-        self._exchange: sasl_client.Exchange | None = None  # the sign-in under way
-        self._held_back: bytes | None = None  # its initial response, where that was too long for the command
+        self._attempt: sasl_client.Attempt | None = None  # the sign-in under way
+        self.end_point = b""  # the hash of the server's certificate, for a sign-in that is bound to it (RFC 5929 §4)
         self._transaction: Transaction | None = None
         self._dirty = False  # a failed transaction stands; RSET goes in front of the next MAIL
         self._fits = 0  # recipients after which the server has said "too many"
@@ -160,7 +158,7 @@ class SmtpClient:
     @property
     def sign_in_mechanism(self) -> str:
         """The mechanism `sign_in` will use; empty where none fits."""
-        return sasl_client.password_mechanism(self.offered.auth)
+        return sasl_client.password_mechanism(self.offered.auth, self.end_point)
 
     @property
     def token_mechanism(self) -> str:
@@ -169,23 +167,16 @@ class SmtpClient:
 
     def sign_in(self, username: str, password: str) -> None:
         """Sign in (RFC 4954) with a password; the tap knows only that it was tried. Ends with `Answered`."""
-        self._begin_auth(sasl_client.by_password(self.offered.auth, username, password))
+        self._begin_auth(sasl_client.by_password(self.offered.auth, username, password, self.end_point))
 
     def sign_in_by_token(self, username: str, token: str) -> None:
         """The same with an access token (RFC 7628)."""
         self._begin_auth(sasl_client.by_token(self.offered.auth, username, token))
 
     def _begin_auth(self, exchange: sasl_client.Exchange) -> None:
-        """AUTH, with the initial response where that fits into a command line."""
-        self._exchange, self._held_back = exchange, None
-        command = b"AUTH " + exchange.name.encode()
-        if exchange.opens:
-            first = base64.b64encode(exchange.answer("") or b"") or b"="
-            if len(command) + len(first) + 3 <= _COMMAND_LIMIT:
-                self._say(Step.AUTH, command + b" " + first + b"\r\n", command + b" [masked]\r\n")
-                return
-            self._held_back = first
-        self._say(Step.AUTH, command + b"\r\n")
+        attempt = self._attempt = sasl_client.Attempt(exchange)
+        self._chat.mask = attempt.public
+        self._say(Step.AUTH, *attempt.command())
 
     def quit(self) -> None:
         """Say QUIT. Ends with `Answered`."""
@@ -302,21 +293,18 @@ class SmtpClient:
         self._events.append(Answered(step, reply))
 
     def _heard_auth(self, step: Step, reply: Reply) -> None:
-        if reply.code != 334:
+        attempt = self._attempt
+        assert attempt is not None
+        if reply.code == 334 and (line := attempt.answer(reply.text)) is not None:
+            self._say(Step.AUTH, *line)
+        elif reply.code == 334 or (reply.positive and attempt.doubt):
+            self._break(replies.SERVER_UNPROVED.saying(server=self.server, fault=attempt.doubt))
+        else:
             self._forget_secrets()
             self._events.append(Answered(step, reply))
-            return
-        line, self._held_back = self._held_back, None
-        if line is None and self._exchange is not None:
-            answer = self._exchange.answer(reply.text)
-            line = None if answer is None else base64.b64encode(answer)
-        if line is None:
-            self._say(Step.AUTH, b"*\r\n")  # RFC 4954 §4: it asks for more than there is; cancel
-        else:
-            self._say(Step.AUTH, line + b"\r\n", b"[masked]\r\n")
 
     def _forget_secrets(self) -> None:
-        self._exchange = self._held_back = None
+        self._attempt = self._chat.mask = None
 
     def _unasked(self, reply: Reply) -> None:
         """A reply while none is owed."""

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from glasspost.mail.envelope import Envelope, Recipient
 from glasspost.protocol.sasl import Question
+from glasspost.protocol.smtp_xclient import Brought
 
 
 class Event:
@@ -93,6 +94,16 @@ class SignIn(Event):
 
     def __init__(self, question: Question) -> None:
         self.question = question
+
+
+class XClient(Event):
+    """XCLIENT: a proxy says whom it brings. The positive answer is a greeting, for which `turn_to` has made ready."""
+
+    __slots__ = ("brought",)
+    verb = "XCLIENT"
+
+    def __init__(self, brought: Brought) -> None:
+        self.brought = brought
 
 
 class BodyEnded(Event):

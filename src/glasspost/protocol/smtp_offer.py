@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from glasspost.mail import reply as say
+from glasspost.mail.reply import Reply
 from glasspost.protocol.smtp_leniency import Leniency
+from glasspost.protocol.smtp_xclient import KEYWORD
 
 # Verbs of the table that a listener may not offer.
-OPTIONAL = frozenset(("AUTH", "STARTTLS", "LHLO", "EHLO", "HELO", "BDAT"))
+OPTIONAL = frozenset(("AUTH", "STARTTLS", "LHLO", "EHLO", "HELO", "BDAT", "XCLIENT"))
 
 
 @dataclass(slots=True)
@@ -33,6 +36,13 @@ class ServerSettings:
     lenient: frozenset[Leniency] = frozenset()  # what is forgiven: only a listener for devices forgives anything
     complaint: str = '{"status":"invalid_token"}'  # the JSON that refused tokens are answered with (RFC 7628 §3.2.2)
 
+    xclient: bool = False  # this client is a proxy, and may say on whose behalf it speaks
+
+    @property
+    def greeting(self) -> Reply:
+        """The 220 of a listener."""
+        return (say.LMTP_GREETING if self.lmtp else say.GREETING).saying(hostname=self.hostname)
+
     def offers(self, verb: str, *, tls: bool) -> bool:
         """Whether a verb of the table is anything to this listener."""
         if verb in ("EHLO", "HELO", "BDAT"):
@@ -41,6 +51,8 @@ class ServerSettings:
             return self.lmtp
         if verb == "AUTH":
             return bool(self.mechanisms)
+        if verb == "XCLIENT":
+            return self.xclient
         return verb != "STARTTLS" or self.tls_available or tls
 
     def in_the_clear(self, allowed: bool) -> ServerSettings:
@@ -64,4 +76,6 @@ def keywords(offer: ServerSettings, *, tls: bool, mechanisms: tuple[str, ...]) -
         lines.append("REQUIRETLS")  # RFC 8689 §2: it means nothing in the clear
     if mechanisms and (tls or offer.cleartext_auth):
         lines.append(f"AUTH {' '.join(mechanisms)}")
+    if offer.xclient:
+        lines.append(KEYWORD)
     return "\n".join([*lines, "HELP"])

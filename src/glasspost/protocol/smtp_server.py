@@ -88,8 +88,7 @@ class SmtpServer:
 
     def greet(self) -> None:
         """Say the 220."""
-        greeting = say.LMTP_GREETING if self.settings.lmtp else say.GREETING
-        self.chat.say(greeting.saying(hostname=self.settings.hostname).encode())
+        self.chat.say(self.settings.greeting.encode())
 
     def receive(self, data: bytes) -> None:
         """Bytes have come. Any that come between the STARTTLS reply and TLS itself end the conversation."""
@@ -176,13 +175,17 @@ class SmtpServer:
         assert self.state is not State.CLOSED, "octets came before TLS did"
         self._upgrading = False
         self.tls = True
-        self.state = State.FRESH
-        self.extended = False
-        self.hello = ""
-        self.signed_in = False
-        self.introduction = Introduction(self.settings, end_point)
-        self._forget()
+        self.turn_to(self.settings, end_point)
         self.chat = Chat(self.chat.tap, self.chat.line_limit, self._public, mends=self.chat.mends)
+
+    def turn_to(self, settings: ServerSettings, end_point: bytes) -> None:
+        """Begin anew: with TLS, or with another client of a proxy's (XCLIENT), and what is offered to it."""
+        self.settings = settings
+        self.state = State.FRESH
+        self.extended = self.signed_in = False
+        self.hello = ""
+        self.introduction = Introduction(settings, end_point)
+        self._forget()
 
     def close(self, reply: Reply) -> None:
         """Say a last reply and hear nothing more: time-outs, shutdown, too many errors."""
@@ -239,6 +242,8 @@ class SmtpServer:
         """A verb of the table that this listener does not offer."""
         if verb == "LHLO":
             return self.unknown(verb)
+        if verb == "XCLIENT":
+            return self.refuse(say.XCLIENT_REFUSED)
         return self.refuse(say.LHLO_INSTEAD if verb in ("EHLO", "HELO") else say.NOT_OFFERED.saying(verb=verb))
 
     def forgives(self, leniency: Leniency) -> bool:

@@ -110,6 +110,12 @@ TABLE: dict[str, Row] = {
             "AUTH", frozenset({State.READY}), True, State.READY, "AUTH mechanism [initial-response]", "sign in",
             "RFC 4954 §4", ("EHLO lists the mechanisms. A lone * cancels.",),
         ),
+        Row(
+            "XCLIENT", frozenset({State.FRESH, State.READY}), True, State.FRESH, "XCLIENT attribute=value [...]",
+            "say on whose behalf you speak, as a proxy", "Postfix XCLIENT_README",
+            ("NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT, as xtext or [UNAVAILABLE].",
+             "The answer is a new greeting; then say EHLO again."),
+        ),
     )
 }  # fmt: skip
 
@@ -123,7 +129,7 @@ def advice(verb: str, state: State, *, lmtp: bool = False) -> str:
     """What to say instead, when `verb` may not come in `state`: the text of a 503."""
     if state is State.FRESH:
         return "Say LHLO first" if lmtp else "Say EHLO or HELO first"
-    if verb in ("STARTTLS", "AUTH"):
+    if verb in ("STARTTLS", "AUTH", "XCLIENT"):
         return f"{verb} cannot come within a transaction; say RSET first"
     if verb == "MAIL":
         return "A transaction is under way; finish it or say RSET"

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import BodyType
 from glasspost.mail.reply import Reply
-from glasspost.protocol.smtp_events import Data, Event, Expand, Hello, Left, Mail, Rcpt, StartTls, Verify
+from glasspost.protocol.grammar import Fault
+from glasspost.protocol.smtp_events import Data, Event, Expand, Hello, Left, Mail, Rcpt, StartTls, Verify, XClient
 from glasspost.protocol.smtp_leniency import NAME_LIMIT, Leniency, hello_name, with_brackets
 from glasspost.protocol.smtp_parameters import read_mail, read_rcpt
 from glasspost.protocol.smtp_table import TABLE, State, help_overview, help_page
+from glasspost.protocol.smtp_xclient import read_xclient
 
 if TYPE_CHECKING:
     from glasspost.protocol.smtp_server import SmtpServer
@@ -143,6 +145,13 @@ def _auth(core: SmtpServer, argument: str) -> Event | None:
     return core.go_on_signing_in(core.introduction.auth(argument, tls=core.tls))
 
 
+def _xclient(core: SmtpServer, argument: str) -> Event | None:
+    found = read_xclient(argument)
+    if isinstance(found, Fault):
+        return core.refuse(say.BAD_PARAMETER.saying(parameter="XCLIENT", fault=found.reason))
+    return XClient(found)
+
+
 HEAR: dict[str, Callable[[SmtpServer, str], Event | None]] = {
     "EHLO": _ehlo,
     "HELO": _helo,
@@ -159,4 +168,5 @@ HEAR: dict[str, Callable[[SmtpServer, str], Event | None]] = {
     "EXPN": _expn,
     "STARTTLS": _starttls,
     "AUTH": _auth,
+    "XCLIENT": _xclient,
 }

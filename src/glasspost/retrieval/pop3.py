@@ -25,6 +25,7 @@ from glasspost.ip import is_loopback
 from glasspost.mail import pop3_reply as replies
 from glasspost.net.channel_binding import end_point
 from glasspost.net.connection import Connection
+from glasspost.net.handshakes import FailedHandshakes
 from glasspost.net.shown import shown_words
 from glasspost.protocol.chat import Tap
 from glasspost.protocol.pop3_events import Event, Fetch, Pop3Settings, SignIn, StartTls, Update
@@ -98,6 +99,8 @@ class Pop3Session(Connection):
         self._leaving = False
         self._gone = False
         self._verdict = ""
+        self._begun = False
+        self.handshakes: FailedHandshakes | None = None  # who tells which failed handshakes go on record
 
     def leave(self) -> None:
         """The house closes: hang up, at once or when the command in hand is answered."""
@@ -108,8 +111,16 @@ class Pop3Session(Connection):
 
     # --- the wire -----------------------------------------------------------------------------------------------
 
+    def not_secured(self, error: Exception, local: str) -> None:
+        words = self.handshakes.words(error) if self.handshakes is not None else ""
+        if words:
+            recording = self._open_recording(local, _end_text(self.peer))
+            recording.note(words)
+            recording.close("TLS failed")
+
     def opened(self) -> None:
         assert self.transport is not None
+        self._begun = True
         local = self.transport.get_extra_info("sockname")
         self._recording = self._open_recording(_end_text(local), _end_text(self.peer))
         self._core = Pop3Server(
@@ -124,6 +135,8 @@ class Pop3Session(Connection):
         self._note_tls()
         self.set_deadline(self._settings.idle_seconds)
         self.send(self._core.take_output())
+        if self._leaving:
+            self._hang_up_politely()
 
     def received(self, data: bytes) -> None:
         if self.upgrading:  # start_tls has the wire since before it said so: this came through TLS
@@ -164,7 +177,7 @@ class Pop3Session(Connection):
         self._verdict = self._verdict or "the client left without QUIT"
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
-        if self._task is None:
+        if self._task is None and self._begun:
             self._end()
 
     # --- the conversation ---------------------------------------------------------------------------------------

@@ -22,6 +22,11 @@ class TurnedAway(Connection):
         super().__init__(loop)
         self._open_recording = open_recording
 
+    def arriving(self, local: str) -> bool:
+        """Where TLS begins with the first octet, a handshake only to say no would cost more than the visit."""
+        self._open_recording(local, f"{self.peer[0]}:{self.peer[1]}").close("turned away before TLS: no room")
+        return False
+
     def opened(self) -> None:
         local = cast(asyncio.Transport, self.transport).get_extra_info("sockname")
         recording = self._open_recording(f"{local[0]}:{local[1]}", f"{self.peer[0]}:{self.peer[1]}")

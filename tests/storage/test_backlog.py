@@ -118,3 +118,21 @@ async def test_a_load_that_never_ends_is_written_out_all_the_same(
     assert house._database is not None
     await house._database.written(lambda connection: None)
     assert put_aside(tmp_path) <= 4
+
+
+async def test_a_load_that_lasts_is_read_about_half_a_minute_later(
+    opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcripts_module, "FLUSH_OCTETS", 10**9)  # one lot for each look at the clock
+    clock = ManualClock(1_790_000_000.0)
+    house = opened(clock)
+    tick = transcripts_module.BUSY_FLUSH_SECONDS
+    first = await load(house)
+    for _ in range(int(transcripts_module.BACKLOG_SECONDS / tick) - 8):
+        clock.advance(tick)
+        await load(house)
+    assert put_aside(tmp_path) > 20
+    for _ in range(20):
+        clock.advance(tick)
+        await load(house)
+    assert "C: NOOP 999\n" in talk_of(tmp_path, first), "the load goes on"

@@ -47,6 +47,7 @@ RETENTION_STEP = 1_000  # conversations removed in one transaction
 
 BUSY_OCTETS = 400_000  # heard within a second, about 500 messages: the node has more urgent things to do
 BACKLOG_LIMIT = 100  # lots of about FLUSH_OCTETS put aside; then one is written out for each that comes
+BACKLOG_SECONDS = 30.0  # that a load may last before what it put aside is written out all the same
 
 _INTERRUPTED = "interrupted: the node stopped"
 
@@ -95,7 +96,7 @@ class Transcripts:
         self._fates: list[Fate] = []
         self._ready_octets = 0
         self._heard_octets = 0  # since the last tick
-        self._ticked = self.now()
+        self._ticked = self._calm = self.now()  # when it was last seen that nothing had to be put off
         self._behind = 0
         self._alarm: Alarm | None = None
         self._retained = float("-inf")
@@ -203,7 +204,9 @@ class Transcripts:
         self._heard_octets = 0
         self._ticked = now
         self._flush(busy=busy)
-        if self._backlog and not busy:
+        if not (busy and self._backlog):
+            self._calm = now
+        if self._backlog and (not busy or now - self._calm > BACKLOG_SECONDS):
             self._write_out()
         self._retain()
         self._alarm = self._clock.call_in(BUSY_FLUSH_SECONDS if busy or self._backlog else FLUSH_SECONDS, self._tick)

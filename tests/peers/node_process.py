@@ -248,6 +248,17 @@ class NodeProcess:
         until(listed, f"{count} recipients in the queue", seconds)
         return found
 
+    def newest_talk(self, kind: str, seconds: float = 20) -> str:
+        """The newest conversation of a kind, once it has ended. The record is a moment behind."""
+        found: list[dict[str, Any]] = []
+
+        def recorded() -> bool:
+            found[:] = [one for one in self.ask("conversations", "list") if one["kind"] == kind]
+            return bool(found) and bool(found[0]["ended"])
+
+        until(recorded, f"finished {kind} conversation", seconds)
+        return self.tell("conversations", "show", found[0]["id"])
+
     def talks_about(self, name: str, count: int, said: str = "", seconds: float = 10) -> list[dict[str, Any]]:
         """The conversations of a message, oldest first, or one by its id: as soon as `count` are recorded, all have
         ended, and `said` stands in the last. The record is a second or so behind."""

@@ -85,9 +85,7 @@ def test_it_signs_in(place: Place, send: Send, method: str, implicit: bool) -> N
     done = send(place.implicit if implicit else place.starttls, auth, implicit=implicit)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("250 2.0.0 Safe on disk as q")
-    newest = next(one for one in place.node.ask("conversations", "list") if one["kind"] == "smtp-in")
-    talk = place.node.talks_about(newest["id"], 1)[0]["talk"]
-    assert f"signed in as {OWNER} by {method}" in talk
+    assert f"signed in as {OWNER} by {method}" in place.node.newest_talk("smtp-in")
 
 
 @pytest.mark.parametrize("user", [OWNER, "nobody@here.test"])

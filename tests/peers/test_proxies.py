@@ -76,12 +76,6 @@ def nginx(program: Program, tmp_path: Path) -> Iterator[Callable[..., int]]:
         process.wait(10)
 
 
-def last_talk(node: NodeProcess) -> str:
-    """The last conversation about sending."""
-    newest = next(one for one in node.ask("conversations", "list") if one["kind"] == "smtp-in")
-    return str(node.talks_about(newest["id"], 1)[0]["talk"])
-
-
 def test_nginx_brings_a_client(node: NodeProcess, nginx: Callable[..., int], swaks: Swaks) -> None:
     """The client is who called nginx, not nginx: in Received, and on record."""
     mailbox = node.new_mailbox()
@@ -92,7 +86,7 @@ def test_nginx_brings_a_client(node: NodeProcess, nginx: Callable[..., int], swa
     (arrived,) = node.wait_for_mail(mailbox)
     received = arrived.partition(b"Received: ")[2].partition(b"\r\nReceived: ")[0]
     assert b"from client.test ([127.0.0.2])" in received
-    talk = last_talk(node)
+    talk = node.newest_talk("smtp-in")
     assert "C: XCLIENT ADDR=127.0.0.2" in talk
     assert "XCLIENT from 127.0.0.1: " in talk
 
@@ -107,7 +101,7 @@ def test_nginx_lets_an_owner_in(node: NodeProcess, nginx: Callable[..., int], sw
     )
 
     assert "235 " in said and "Safe on disk" in said
-    talk = last_talk(node)
+    talk = node.newest_talk("smtp-in")
     assert f"LOGIN={owner}" in talk
     assert "AUTH" not in talk.replace("\n    S: 250-AUTH", "").partition("XCLIENT")[2].partition("MAIL")[2]
 

@@ -30,8 +30,7 @@ def send(node: NodeProcess, recipient: str) -> None:
 
 def way_out(node: NodeProcess) -> str:
     """The last conversation of its own with another server."""
-    newest = next(one for one in node.ask("conversations", "list") if one["kind"] == "smtp-out")
-    return str(node.talks_about(newest["id"], 1)[0]["talk"])
+    return node.newest_talk("smtp-out")
 
 
 def test_at_a_node_of_ours_bound_to_its_certificate(new_node: NewNode) -> None:
@@ -43,6 +42,20 @@ def test_at_a_node_of_ours_bound_to_its_certificate(new_node: NewNode) -> None:
     talk = way_out(near)
     assert "C: AUTH SCRAM-SHA-256-PLUS [masked]" in talk
     assert talk.count("S: 334 [masked]") == 2
+
+
+@pytest.mark.parametrize("mechanism", ["scram-sha-256", "plain", "login"])
+def test_a_weaker_one_only_where_the_postmaster_says_so(new_node: NewNode, mechanism: str) -> None:
+    far = new_node()
+    owner = far.add_account("owner@far.test")
+    wanted = smarthost(far.submission, "encrypt", owner, PASSWORD).replace(
+        "\n[smtp]", f'\nmechanism = "{mechanism}"\n[smtp]'
+    )
+    near = new_node(wanted)
+    send(near, owner)
+    far.wait_for_mail(owner)
+    assert f"C: AUTH {mechanism.upper()}" in way_out(near)
+    assert "SCRAM-SHA-256-PLUS [masked]" not in way_out(near)
 
 
 def test_a_wrong_password_waits_and_no_weaker_mechanism_is_tried(new_node: NewNode) -> None:

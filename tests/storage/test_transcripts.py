@@ -131,6 +131,20 @@ async def test_it_is_stored_about_once_a_second_without_being_asked(
         assert talks.conversation(recording.id).ended == 0
 
 
+async def test_what_has_ended_is_there_at_once_where_there_is_little_to_do(
+    opened: Opener, tmp_path: Path, clock: ManualClock
+) -> None:
+    house = opened()
+    recording = house.open("smtp-in", HERE, THERE)
+    greet(recording)
+    recording.close()
+    clock.advance(0.1)
+    assert house._database is not None
+    await house._database.written(lambda connection: None)
+    with talks_in(tmp_path) as talks:
+        assert "S: 220 mail.example.org ESMTP" in talks.talk(recording.id)
+
+
 async def test_a_long_conversation_is_stored_in_segments_and_read_as_one(opened: Opener, tmp_path: Path) -> None:
     house = opened()
     recording = house.open("smtp-in", HERE, THERE)

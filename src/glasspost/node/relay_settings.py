@@ -168,6 +168,11 @@ class Smarthost(Section):
         description="The name to sign in with (RFC 4954), by the strongest it offers of SCRAM-SHA-256-PLUS, "
         "SCRAM-SHA-256, PLAIN and LOGIN. Empty: no sign-in.",
     )
+    mechanism: Literal["", "scram-sha-256-plus", "scram-sha-256", "plain", "login"] = Field(
+        default="",
+        description="The only mechanism to sign in with by password, for a server that offers a better one and refuses "
+        "it. Empty: the strongest it offers.",
+    )
     password: Secret = Field(default=SecretStr(""), description="The password that goes with username.")
     password_file: File = Field(
         default=None, description="File whose first line is the password: keeps it out of this file."
@@ -193,6 +198,8 @@ class Smarthost(Section):
         has_password = self._password.given
         if self.oauth and not self.username:
             yield "oauth", "Has no username: a token is sent with the name of the mailbox."
+        if self.mechanism and not has_password:
+            yield "mechanism", "Is for a password, and there is none."
         if self.oauth and has_password:
             yield "oauth", "Is one way too many: there is a password already."
         if self.username and not has_password and not self.oauth:

@@ -146,6 +146,7 @@ def routing_settings(config: Config) -> RoutingSettings:
             one.protocol,
             "" if one.socket is None else str(one.socket.absolute()),
             oauth=one.oauth,
+            mechanism=one.mechanism.upper(),
         )
         for one in config.smarthost
     }

@@ -50,7 +50,7 @@ class Route:
     With "verify" the certificate must be for the host's name, or for one of `names` where there are any, by the
     authorities in `ca_file`, or the system's. `names_are_sure`: who must be there was told by the postmaster, not by
     the DNS alone. `requiretls`: for mail that says so (requiretls.py); the router never sets it. `oauth`: whose tokens
-    sign in, in place of a password.
+    sign in, in place of a password. `mechanism`: the only one that a password is used with; empty: the best offered.
     """
 
     key: str
@@ -65,6 +65,7 @@ class Route:
     names_are_sure: bool = False
     requiretls: bool = False
     oauth: str = ""
+    mechanism: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class Smarthost:
     protocol: str = "smtp"
     socket: str = ""
     oauth: str = ""
+    mechanism: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +292,7 @@ def _smarthost_route(smarthost: Smarthost, place: str, host: Host) -> Route:
         ca_file=smarthost.ca_file,
         names_are_sure=True,
         oauth=smarthost.oauth,
+        mechanism=smarthost.mechanism,
         protocol=smarthost.protocol,
     )
 

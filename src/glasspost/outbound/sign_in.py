@@ -30,6 +30,7 @@ async def sign_in(conversation: Conversation, route: Route, bearers: Mapping[str
     if not client.secure and not is_loopback(conversation.peer[0]):
         fault = "passwords travel only encrypted"
         return ours(conversation, replies.SIGN_IN_IMPOSSIBLE.saying(server=server, fault=fault))
+    client.only_mechanism = route.mechanism
     if not (client.token_mechanism if route.oauth else conversation.can_sign_in()):
         offered = ", ".join(client.offered.auth) or "no AUTH"
         return ours(conversation, replies.SIGN_IN_IMPOSSIBLE.saying(server=server, fault=f"it offers {offered}"))

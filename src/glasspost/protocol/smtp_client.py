@@ -64,6 +64,7 @@ class SmtpClient:
         self._events: deque[Event] = deque()
         self._securing = False
         self._attempt: sasl_client.Attempt | None = None  # the sign-in under way
+        self.only_mechanism = ""  # the one that a password may be used with; empty: the best that is offered
         self.end_point = b""  # the hash of the server's certificate, for a sign-in that is bound to it (RFC 5929 §4)
         self._transaction: Transaction | None = None
         self._dirty = False  # a failed transaction stands; RSET goes in front of the next MAIL
@@ -158,7 +159,10 @@ class SmtpClient:
     @property
     def sign_in_mechanism(self) -> str:
         """The mechanism `sign_in` will use; empty where none fits."""
-        return sasl_client.password_mechanism(self.offered.auth, self.end_point)
+        return sasl_client.password_mechanism(self._usable(), self.end_point)
+
+    def _usable(self) -> tuple[str, ...]:
+        return tuple(name for name in self.offered.auth if self.only_mechanism in ("", name))
 
     @property
     def token_mechanism(self) -> str:
@@ -167,7 +171,9 @@ class SmtpClient:
 
     def sign_in(self, username: str, password: str) -> None:
         """Sign in (RFC 4954) with a password; the tap knows only that it was tried. Ends with `Answered`."""
-        self._begin_auth(sasl_client.by_password(self.offered.auth, username, password, self.end_point))
+        # Whoever says that it can bind and does not is taken for somebody whom a forger has kept from it.
+        bound = self.end_point if self.only_mechanism in ("", "SCRAM-SHA-256-PLUS") else b""
+        self._begin_auth(sasl_client.by_password(self._usable(), username, password, bound))
 
     def sign_in_by_token(self, username: str, token: str) -> None:
         """The same with an access token (RFC 7628)."""

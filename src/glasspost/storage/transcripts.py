@@ -38,6 +38,8 @@ __all__ = ["Recording", "Transcripts"]
 _QUERIES = Queries("sqlite", "transcripts")
 
 FLUSH_SECONDS = 1.0
+SOON_SECONDS = 0.05  # after the end of a conversation, where there is little to do: who asks for it then finds it
+SOON_OCTETS = 40_000  # heard since the last look, beyond which that is not little
 BUSY_FLUSH_SECONDS = 0.25  # after a flush of more than FLUSH_OCTETS
 FLUSH_OCTETS = 2_000_000  # handed over: flush now
 BEHIND_LIMIT = 32_000_000  # octets in flushes that the writer has not stored yet
@@ -99,6 +101,7 @@ class Transcripts:
         self._ticked = self._calm = self.now()  # when it was last seen that nothing had to be put off
         self._behind = 0
         self._alarm: Alarm | None = None
+        self._soon: Alarm | None = None
         self._retained = float("-inf")
         self._retaining = False
         self.lost_lines = 0  # not stored: the disk was full, broken or too slow
@@ -117,8 +120,9 @@ class Transcripts:
 
     async def close(self) -> None:
         """Store what was heard until now, and close the file. Recordings that are still open end here."""
-        if self._alarm is not None:
-            self._alarm.cancel()
+        for alarm in (self._alarm, self._soon):
+            if alarm is not None:
+                alarm.cancel()
         for recording in list(self._open.values()):
             recording.close(_INTERRUPTED)
         if self._database is not None:
@@ -184,6 +188,8 @@ class Transcripts:
         self._ready_octets += octets
         if self._ready_octets >= FLUSH_OCTETS:
             self._flush(busy=True)
+        elif over and self._soon is None and self._alarm is not None and self._heard_octets < SOON_OCTETS:
+            self._soon = self._clock.call_in(SOON_SECONDS, self._store_what_ended)
 
     def _why_not_kept(self, recording: Recording, octets: int) -> bytes:
         """Empty where these octets of a conversation can be kept."""
@@ -193,6 +199,11 @@ class Transcripts:
         if octets and self._behind + self._ready_octets + octets > BEHIND_LIMIT:
             return b"lines not kept here: the store is behind"
         return b""
+
+    def _store_what_ended(self) -> None:
+        self._soon = None
+        if self._heard_octets < SOON_OCTETS:
+            self._flush()
 
     def _tick(self) -> None:
         """About once a second: gather from everybody, send it to the writer, look at what is too old."""

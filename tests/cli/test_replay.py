@@ -51,8 +51,8 @@ async def replayed(text: str, port: int, how: How = How.TEXT, password: str | No
 @pytest.mark.parametrize("text", [path.read_text("utf-8") for path in TALKS], ids=[path.stem for path in TALKS])
 async def test_every_talk_of_the_tests_is_played_without_a_difference(text: str, entrance) -> None:
     notes = [line.octets.decode()[7:] for line in parse_talk(text) if line.octets.startswith(b"setup: ")]
-    ways = dict(note.split(" ", 1) for note in notes if note.startswith(("role ", "tls ")))
-    settings = [note for note in notes if not note.startswith(("role ", "tls "))]
+    ways = dict(note.split(" ", 1) for note in notes if note.startswith(("role ", "tls ", "xclient ")))
+    settings = [note for note in notes if not note.startswith(("role ", "tls ", "xclient "))]
     house = await entrance(*settings, **ways)
     played = await replayed(text, house.port)
     assert not played.differences

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from glasspost.protocol.by_hand import LINE_LIMIT, Answered, ByHand, Crossed, Event, NotNow, ServerLine, TlsDue, WentOn
 from glasspost.protocol.smtp_course import SmtpCourse
+from glasspost.protocol.smtp_replies import NOTHING_OFFERED
 from glasspost.protocol.smtp_table import TABLE, State
 from glasspost.protocol.talk import CLIENT, NOTE, SERVER, Line, print_talk
 
 GREETING = b"220 mail.example.org\r\n"
-HELLO = b"250-mail.example.org\r\n250-STARTTLS\r\n250-CHUNKING\r\n250 AUTH PLAIN LOGIN\r\n"
+HELLO = b"250-mail.example.org\r\n250-STARTTLS\r\n250-CHUNKING\r\n250-XCLIENT ADDR\r\n250 AUTH PLAIN LOGIN\r\n"
 
 
 class Record:
@@ -286,6 +287,13 @@ def test_what_is_legal_is_what_the_table_says(state: State, verb: str) -> None:
     assert legal == (state in TABLE[verb].states)
     refused = "cannot come now" in table.smtp.warning(verb.encode()) or state is State.CLOSED
     assert refused == (state not in TABLE[verb].states)
+
+
+def test_what_only_proxies_may_say_is_hinted_at_only_where_it_is_offered() -> None:
+    stranger = Table().greeted()
+    stranger.smtp.offered = NOTHING_OFFERED
+    assert "XCLIENT" not in {row.verb for row in stranger.smtp.legal()}
+    assert "XCLIENT is for proxies" in stranger.smtp.warning(b"XCLIENT ADDR=192.0.2.1")
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,8 @@ class SmtpCourse:
             return "TLS stands already."
         if verb == "AUTH" and self.signed_in:
             return "You are signed in already."  # RFC 4954 §4: once is enough
+        if verb == "XCLIENT" and not self.offered.xclient:
+            return "XCLIENT is for proxies: it does not stand in the reply to EHLO."
         if self.state is State.FRESH:
             return ""
         offered = {"STARTTLS": self.offered.starttls, "AUTH": bool(self.offered.auth), "BDAT": self.offered.chunking}

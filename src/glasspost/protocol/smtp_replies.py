@@ -123,6 +123,7 @@ class Capabilities:
     mail_max: int = 0
     rcpt_max: int = 0
     requiretls: bool = False
+    xclient: bool = False
 
 
 NOTHING_OFFERED = Capabilities()
@@ -159,6 +160,7 @@ def read_capabilities(reply: Reply) -> Capabilities:
         mail_max=_number(limits.get("MAILMAX", "")),
         rcpt_max=_number(limits.get("RCPTMAX", "")),
         requiretls="REQUIRETLS" in offered,
+        xclient="XCLIENT" in offered,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -60,12 +61,16 @@ def test_a_data_folder_that_is_shut_says_who_may(tmp_path: Path, monkeypatch: py
 
 
 def test_a_port_that_is_taken_is_told_in_the_systems_words(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        file = tmp_path / "g.toml"
-        file.write_text(f'[[listener]]\nrole = "mx"\nport = {port}\ntls = "none"\n')
-        code, said = complaint(capsys, "serve", "--config", str(file), "--data", str(tmp_path / "mail"))
-    asyncio.set_event_loop_policy(None)
+    umask = os.umask(0o022)  # a node changes it for its process, which here is ours
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            file = tmp_path / "g.toml"
+            file.write_text(f'[[listener]]\nrole = "mx"\nport = {port}\ntls = "none"\n')
+            code, said = complaint(capsys, "serve", "--config", str(file), "--data", str(tmp_path / "mail"))
+    finally:
+        os.umask(umask)
+        asyncio.set_event_loop_policy(None)
     assert code == Exit.BUSY
     assert said.splitlines()[-1] == (
         f"glasspost: 127.0.0.1 port {port} cannot be opened for mx: address already in use"

@@ -109,7 +109,8 @@ async def test_a_server_that_leaves_early_differs_where_it_left() -> None:
             "S: 220 hi\nC: EHLO x\nS: 250 hello\nC: NOOP\nS: 250 ok\nC: QUIT\nS: 221 bye", server.port
         )
     assert [(found.asked, found.difference.said) for found in played.differences] == [("NOOP", "")]
-    assert played.stopped == "the server closed the connection"
+    # Which of the two TCP says depends on whether our next line was under way already.
+    assert played.stopped == "the server closed the connection" or "reset by peer" in played.stopped
 
 
 async def test_octets_behind_the_yes_to_tls_end_the_replay() -> None:

@@ -36,9 +36,9 @@ def serve(
     ] = None,
 ) -> None:
     """Run a node: take mail, pass it on, hand it out. Ctrl-C stops it gracefully, SIGHUP reloads its configuration."""
-    os.umask(0o077)
     source = Source(config, data)
     settings = source.read()
+    os.umask(0o077)
     import uvloop
 
     from glasspost.net.listening import Inheritance

@@ -22,10 +22,12 @@ import uvloop
 from entrances import PASSWORD, House, Wire
 from glasspost.inbound import transaction as transaction_module
 from glasspost.inbound.endings import how_it_ended
+from glasspost.inbound.session import SmtpSession
 from glasspost.inbound.visit import UNREAD_LIMIT
 from glasspost.net.tls import opportunistic_context
 from glasspost.protocol.smtp_table import State
 from glasspost.storage import bodies
+from hourglass import Hourglass
 
 PATIENCE = 10.0
 GREETED = b"EHLO client.example\r\n"
@@ -388,6 +390,25 @@ async def test_who_is_silent_for_too_long_is_told_and_sent_away(entrance, settin
         assert "\r\n421 4.4.2 mail.example.test waited too long for you; closing [c" in await client.rest()
     await empty_again(house)
     assert house.is_empty
+
+
+async def test_an_octet_now_and_then_is_no_way_to_stay(entrance) -> None:
+    """A command has its time as a whole: each answer begins it anew, the octets of a line that never ends do not."""
+    house = await entrance()
+    glass = Hourglass(asyncio.get_running_loop())
+    wire = Wire(SmtpSession(glass, house.entrance))
+    wire.feed(GREETED)
+    for _ in range(4):
+        glass.passes(200)
+        wire.feed(b"NOOP\r\n")
+    assert not wire.closed
+    for octet in (b"N", b"O", b"O", b"P", b" "):
+        wire.feed(octet)
+        glass.passes(50)
+    assert not wire.closed
+    glass.passes(100)
+    assert b"421 4.4.2" in wire.said
+    assert wire.closed
 
 
 async def test_who_waits_for_us_is_not_sent_away(entrance) -> None:

@@ -7,11 +7,10 @@ Does not live here: order and syntax (protocol/), counting connections (limits.p
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 
 from glasspost.inbound.client import Client
-from glasspost.ip import IpNetwork
+from glasspost.ip import IpNetwork, is_within
 from glasspost.mail import reply as say
 from glasspost.mail.address import Address
 from glasspost.mail.envelope import Envelope, Recipient
@@ -77,14 +76,7 @@ class Policy:
 
     def trusts(self, ip: str) -> bool:
         """Whether an address may relay without signing in."""
-        networks = self.settings.relay_networks
-        if not networks:
-            return False
-        try:
-            address = ipaddress.ip_address(ip)
-        except ValueError:
-            return False
-        return any(address in network for network in networks)
+        return is_within(ip, self.settings.relay_networks)
 
     def judge_sender(self, client: Client, envelope: Envelope) -> Reply:
         """MAIL: on a submission port only whoever may relay sends at all (RFC 6409 §4.3)."""

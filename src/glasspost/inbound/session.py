@@ -55,7 +55,7 @@ class SmtpSession(Visit):
                 self._end_of_message()
             elif not self._seldom(event):
                 return
-        self._flush()
+        answered = self._flush()
         if core.state is State.CLOSED:  # too many errors
             self.hang_up()
             return
@@ -63,7 +63,8 @@ class SmtpSession(Visit):
             self.no_deadline()
             return
         if not core.in_message:
-            self.set_deadline(self._entrance.settings.command_timeout)
+            if answered:  # octets of a line that has not ended win no time
+                self.set_deadline(self._entrance.settings.command_timeout)
         elif self._transaction is not None and self._transaction.share.waits(self._transaction.draft):
             self.pause()
             self.no_deadline()  # it is the disk that is slow

@@ -253,11 +253,13 @@ class Visit(Connection, ABC):
             self._recording.note(f"{reply.code}: {reply.reason}")
         return reply
 
-    def _flush(self) -> None:
+    def _flush(self) -> bool:
+        """Send what was said. Whether that was anything."""
         assert self._core is not None
         output = self._core.chat.take_output()
         if output:
             self.send(output)
+        return bool(output)
 
     @abstractmethod
     def _run(self) -> None:

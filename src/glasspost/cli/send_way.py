@@ -223,7 +223,7 @@ async def _by_name(name: str, port: int) -> tuple[Host, ...] | Reply:
 
 async def _by_mx(manner: Manner, recipients: list[Recipient]) -> list[tuple[tuple[Host, ...] | Reply, list[Recipient]]]:
     """The hosts for each domain, in the order of the recipients."""
-    resolver = Resolver(name_servers(manner.dns))
+    resolver = Resolver(name_servers(manner.dns), min(manner.timeout, 10.0))
     router = Router(RoutingSettings(hostname="", mx_port=manner.mx_port), resolver, lambda address, port: False)
     domains: dict[str, list[Recipient]] = {}
     for one in recipients:

@@ -328,7 +328,7 @@ async def test_a_flood_of_lines_is_handed_over_as_it_comes(opened: Opener) -> No
     recording = house.open("smtp-in", HERE, THERE)
     for _ in range(10_000):
         recording.heard(b"NOOP")
-    assert len(recording._entries) < recording_module.HANDOVER_LINES
+    assert len(recording.entries) < recording_module.HANDOVER_LINES
     going = house.open("smtp-out", HERE, THERE)
     for _ in range(10_000):
         going.heard(b"250 OK")

@@ -36,8 +36,8 @@ class Recording:
     """One conversation being recorded: a `Tap` (protocol/chat.py), and notes. Made by `Transcripts.open`."""
 
     __slots__ = (
-        "_ended", "_entries", "_fault", "_heard", "_house", "_kept", "_local", "_mark_at", "_marks", "_now",
-        "_opening", "_peer", "_said", "_since", "_verdict", "id", "kind", "number", "started",
+        "_ended", "_fault", "_heard", "_house", "_kept", "_local", "_mark_at", "_marks", "_now",
+        "_opening", "_peer", "_said", "_since", "_verdict", "entries", "id", "kind", "number", "started",
     )  # fmt: skip
 
     def __init__(self, house: House, number: int, kind: str, local: str, peer: str) -> None:
@@ -54,9 +54,9 @@ class Recording:
         self._verdict = ""
         self._fault = b""
         self._kept = 0  # octets handed over so far
-        self._entries: list[Entry] = []  # not handed over yet
+        self.entries: list[Entry] = []  # not handed over yet
         self._since: list[Entry] = []  # handed over, since the last mark
-        self._mark_at = 0  # where in `_entries` the last mark is
+        self._mark_at = 0  # where in `entries` the last mark is
         self._opening: list[Entry] | None = None
         self._marks = 0
 
@@ -64,51 +64,51 @@ class Recording:
 
     def heard(self, line: bytes) -> None:
         """The other side said this line."""
-        entries = self._entries
+        entries = self.entries
         entries.append((self._now(), self._heard, line))
         if len(entries) >= HANDOVER_LINES:
             self._house.hand_over(self)
 
     def said(self, text: bytes) -> None:
         """We said these lines. Whoever says goes on hearing: there the list is bounded."""
-        self._entries.append((self._now(), self._said, text))
+        self.entries.append((self._now(), self._said, text))
 
     # --- what the drivers know --------------------------------------------------------------------------------
 
     def note(self, text: str) -> None:
         """A fact that was not on the wire. May come after `close`, too."""
-        self._entries.append((self._now(), NOTE, text.encode("utf-8", "surrogateescape")))
-        if self._ended or len(self._entries) >= HANDOVER_LINES:
+        self.entries.append((self._now(), NOTE, text.encode("utf-8", "surrogateescape")))
+        if self._ended or len(self.entries) >= HANDOVER_LINES:
             self._house.hand_over(self)
 
     def mention(self, queue_id: str) -> None:
         """This conversation is about that message: `conversations show q0...` and `queue show` will find it."""
-        self._entries.append((0.0, MENTION, queue_id.encode()))
-        if self._ended or len(self._entries) >= HANDOVER_LINES:
+        self.entries.append((0.0, MENTION, queue_id.encode()))
+        if self._ended or len(self.entries) >= HANDOVER_LINES:
             self._house.hand_over(self)
 
     def header(self, scan: HeaderScan) -> None:
         """What the message at hand says of itself: put down as it stands, made readable in the background."""
         limit = HEADER_VALUE_LIMIT
         values = (scan.message_id[:limit], scan.author[:limit], scan.addressees[:limit], scan.subject[:limit])
-        self._entries.append((self._now(), HEADER, b"\n".join(values)))
+        self.entries.append((self._now(), HEADER, b"\n".join(values)))
 
     def mark(self) -> None:
         """A new message's part begins here."""
         if self._opening is None:
-            self._opening = bounded(self._since + self._entries, OPENING_LIMIT)
+            self._opening = bounded(self._since + self.entries, OPENING_LIMIT)
         self._marks += 1
         self._since = []
-        self._mark_at = len(self._entries)
+        self._mark_at = len(self.entries)
         if not self._house.enabled:
-            self._entries = []
+            self.entries = []
             self._mark_at = 0
 
     def excerpt(self) -> str:
         """The talk so far, as a bounce shows it: the opening up to the first mark (at most 4 KB), and all since the
         last mark (at most 32 KB), without times. Whole only for "smtp-out": of other kinds no bounce ever
         tells, and only what was not handed over yet is still known."""
-        recent = bounded(self._since + self._entries[self._mark_at :], EXCERPT_LIMIT)
+        recent = bounded(self._since + self.entries[self._mark_at :], EXCERPT_LIMIT)
         gap = ""
         if self._marks > 1:
             gap = print_line(NOTE, b"earlier messages of this connection are left out here") + "\n"
@@ -119,7 +119,7 @@ class Recording:
         if self._ended:
             return
         if verdict:
-            self._entries.append((self._now(), NOTE, b"end: " + verdict.encode("utf-8", "surrogateescape")))
+            self.entries.append((self._now(), NOTE, b"end: " + verdict.encode("utf-8", "surrogateescape")))
         self._verdict = verdict
         self._ended = self._now()
         self._house.hand_over(self)
@@ -127,17 +127,13 @@ class Recording:
     # --- for Transcripts --------------------------------------------------------------------------------------
 
     @property
-    def has_news(self) -> bool:
-        return bool(self._entries)
-
-    @property
     def is_over(self) -> bool:
         return self._ended > 0
 
     def take(self) -> list[Entry]:
         """All entries not handed over yet; an excerpt keeps what it needs of them."""
-        taken = self._entries
-        self._entries = []
+        taken = self.entries
+        self.entries = []
         if self.kind == "smtp-out":  # only what we send is ever shown in a bounce
             fresh = taken[self._mark_at :] if self._mark_at else taken
             self._since = bounded(self._since + fresh, EXCERPT_LIMIT)

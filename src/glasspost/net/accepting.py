@@ -112,5 +112,8 @@ class Accepting:
         except OSError as error:  # ssl.SSLError and TimeoutError are such
             session.not_secured(error, local)
             raise
-        session.connection_made(secure)
-        secure.resume_reading()
+        try:
+            session.connection_made(secure)
+        except BaseException:
+            secure.abort()
+            raise

@@ -14,7 +14,8 @@ import asyncio
 import ssl
 from typing import cast
 
-from glasspost.net.tls_transport import Leaving, TlsTransport
+from glasspost.net.leaving import Leaving
+from glasspost.net.tls_transport import TlsTransport
 
 HANDSHAKE_SECONDS = 30  # for a TLS handshake; whoever needs longer is cut off
 SHUTDOWN_SECONDS = 3  # for TLS to say goodbye; uvloop would keep a dead peer's transport for 30
@@ -153,9 +154,10 @@ class Connection(asyncio.Protocol):
         The caller must have made sure that no cleartext octet is left unread (DESIGN law 6). Octets still in the
         kernel reach the handshake, and break it: they cannot cross over as commands.
         """
-        assert self.transport is not None
-        self.upgrading = True
         clear = self.transport
+        if clear is None or clear.is_closing():
+            raise ConnectionResetError("the connection was lost before the TLS handshake")
+        self.upgrading = True
         try:
             if server_side:
                 self.transport = await self._receive_tls(clear, context)
@@ -184,7 +186,6 @@ class Connection(asyncio.Protocol):
             secure.abort()
             raise
         self._paused_by_peer = False  # all that was written in the clear is out
-        secure.resume_reading()
         return secure
 
     async def _ask_tls(

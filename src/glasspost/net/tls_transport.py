@@ -1,9 +1,9 @@
 """TLS for connections that came to us, directly on the socket: a transport beside those of the event loop.
 
 Lives here: `TlsTransport`, an `asyncio.Transport` over a non-blocking `ssl.SSLSocket`: handshake, back pressure both
-ways, fairness, farewell; and how a connection leaves the loop's own transport for it (`Leaving`).
-Does not live here: contexts (tls.py), connections that we make (they stay with the loop's TLS, see connection.py),
-what is said.
+ways, fairness, farewell.
+Does not live here: contexts (tls.py), how a connection in the clear comes here (leaving.py), connections that we make
+(they stay with the loop's TLS, see connection.py), what is said.
 
 Its reason is what an idle connection costs (docs/decisions/0016-idle-tls.md): OpenSSL reads and writes the socket
 itself, so there are no memory BIOs, no buffer for reading that outlives a read, and none of the loop's objects for TLS.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import ssl
 from collections import deque
@@ -37,7 +36,7 @@ class _Stage(IntEnum):
 
 
 class TlsTransport(asyncio.Transport):
-    """The server's side of a TLS connection. `handshake` first; then it stands, and reads after `resume_reading`."""
+    """The server's side of a TLS connection; it stands once `handshake` has returned."""
 
     __slots__ = (
         "_backlog",
@@ -90,22 +89,27 @@ class TlsTransport(asyncio.Transport):
     # --- the handshake ----------------------------------------------------------------------------------------
 
     async def handshake(self, seconds: float) -> None:
-        """Raises OSError (ssl.SSLError and TimeoutError are such) where it fails; the socket is closed then, and the
-        protocol is told nothing."""
+        """When it returns, reading has begun. Raises OSError (ssl.SSLError and TimeoutError are such) where it fails:
+        the socket is closed then, and the protocol is told nothing."""
+        if self._stage is _Stage.OVER:
+            raise ConnectionAbortedError("the TLS handshake was broken off")
         self._shaken = self._loop.create_future()
         try:
             async with asyncio.timeout(seconds):
                 self._loop.add_reader(self._fd, self._shake)
                 await self._shaken
-        except TimeoutError:
-            raise TimeoutError(f"no TLS handshake within {seconds:g} s") from None
-        except ssl.SSLError:
-            self._read_away()
+            if self._stage is not _Stage.OPEN:
+                raise ConnectionAbortedError("the TLS handshake was broken off")
+        except BaseException as error:
+            if isinstance(error, ssl.SSLError):
+                self._read_away()
+            self._let_go_of_socket()
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(f"no TLS handshake within {seconds:g} s") from None
             raise
         finally:
             self._shaken = None
-            if self._stage is _Stage.SHAKING:
-                self._let_go_of_socket()
+        self.resume_reading()
 
     def _read_away(self) -> None:
         """OpenSSL has told the peer what is wrong; octets left unread would make a reset of our close()."""
@@ -327,7 +331,7 @@ class TlsTransport(asyncio.Transport):
         else:
             self._let_go_of_socket()
 
-    def _break(self, error: BaseException | None) -> None:
+    def _break(self, error: Exception | None) -> None:
         """The end; the protocol is told, once, and not within what it is doing."""
         if self._stage is not _Stage.OVER:
             self._let_go_of_socket()
@@ -339,6 +343,8 @@ class TlsTransport(asyncio.Transport):
             protocol.connection_lost(error)
 
     def _let_go_of_socket(self) -> None:
+        if self._stage is _Stage.OVER:
+            return  # the number of its descriptor may be another's by now
         self._stage = _Stage.OVER
         if self._timer is not None:
             self._timer.cancel()
@@ -358,8 +364,10 @@ class TlsTransport(asyncio.Transport):
         return self._protocol
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """`ssl_object` is an ssl.SSLSocket: it answers what an ssl.SSLObject answers."""
-        if name in ("ssl_object", "socket"):
+        """`ssl_object` is an ssl.SSLSocket, which answers what an ssl.SSLObject answers; None when all is said."""
+        if name == "ssl_object":
+            return self._sock if self._stage < _Stage.PARTING else default
+        if name == "socket":
             return self._sock
         try:
             if name == "peername":
@@ -369,40 +377,3 @@ class TlsTransport(asyncio.Transport):
         except OSError:
             return default
         return self._sock.cipher() if name == "cipher" else default
-
-
-class Leaving(asyncio.Protocol):
-    """Takes a connection from the loop's own transport, unbroken: the socket lives on as a duplicate of its descriptor.
-    Meanwhile it is the old transport's protocol, and hears nothing."""
-
-    def __init__(self, clear: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        """From now on `clear` reads nothing more, and its protocol is told nothing more."""
-        self._clear = clear
-        self._drained = loop.create_future()
-        self._gone = loop.create_future()
-        clear.pause_reading()
-        clear.set_protocol(self)
-        clear.set_write_buffer_limits(high=0)
-
-    async def socket(self) -> socket.socket:
-        """Once all that was written is out: the socket. `clear` begins to close. Raises OSError where it is lost."""
-        if self._clear.get_write_buffer_size():
-            await self._drained
-        if self._clear.is_closing():
-            raise ConnectionResetError("the connection was lost before the TLS handshake")
-        taken = socket.socket(fileno=os.dup(self._clear.get_extra_info("socket").fileno()))
-        self._clear.close()
-        return taken
-
-    async def gone(self) -> None:
-        """Until the old transport is away from the socket."""
-        await self._gone
-
-    def resume_writing(self) -> None:
-        if not self._drained.done():
-            self._drained.set_result(None)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.resume_writing()
-        if not self._gone.done():
-            self._gone.set_result(None)

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 import ssl
 from collections import deque
@@ -171,12 +173,23 @@ class TlsTransport(asyncio.Transport):
             if not data:
                 self._peer_ended = True  # its close_notify, or its FIN without one
                 self._loop.remove_reader(self._fd)
+                if not self._is_connected():
+                    self._break(ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
+                    return
             self._tell(data)
             taken += len(data)
             if len(data) < _RECORD or taken >= _TURN:  # a short one mostly is the last
                 break
         if self.is_reading() and not self._peer_ended:
             self._mind_pending()
+
+    def _is_connected(self) -> bool:
+        """Python may tell of a reset as of an end (SSL_read_ex returns 0 for both); the kernel knows better."""
+        try:
+            self._sock.getpeername()
+        except OSError:
+            return False
+        return True
 
     def _tell(self, data: bytes) -> None:
         """The protocol hears these octets, or of their end. A bug of its own costs it the connection, nobody else."""

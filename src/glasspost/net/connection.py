@@ -68,7 +68,8 @@ class Connection(asyncio.Protocol):
         """The connection stands; where TLS begins with the first octet, so does that."""
 
     def received(self, data: bytes) -> None:
-        """Bytes have come. While `upgrading` they came through TLS, ahead of the news that the handshake is done."""
+        """Bytes have come. While `upgrading`, as only a client sees it, they came through TLS, ahead of the news that
+        the handshake is done."""
 
     def lost(self, error: Exception | None) -> None:
         """The connection is gone; nothing can be sent any more. Called once."""

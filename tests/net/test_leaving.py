@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -172,7 +173,6 @@ async def test_octets_in_the_clear_break_the_handshake(shown: ssl.SSLContext) ->
 async def test_octets_that_the_loop_has_read_already_break_the_connection(shown: ssl.SSLContext) -> None:
     async with meeting(shown) as (host, guest):
         guest.sock.sendall(b"STARTTLS\r\n")
-        host.on_request = lambda: None
         host._go_over = lambda: asyncio.sleep(0)  # type: ignore[method-assign, assignment, return-value]
         await guest.hear(len(READY))
         leaving = Leaving(cast(asyncio.Transport, host.transport), host.loop)
@@ -180,6 +180,24 @@ async def test_octets_that_the_loop_has_read_already_break_the_connection(shown:
         with pytest.raises(ConnectionResetError):
             await leaving.socket()
         assert await guest.hear(1) == b""
+        host.connection_lost(None)
+
+
+async def test_the_old_transport_is_gone_before_the_handshake_begins(shown: ssl.SSLContext) -> None:
+    async with meeting(shown) as (host, guest):
+        guest.sock.sendall(b"STARTTLS\r\n")
+        host._go_over = lambda: asyncio.sleep(0)  # type: ignore[method-assign, assignment, return-value]
+        await guest.hear(len(READY))
+        clear = cast(asyncio.Transport, host.transport)
+        descriptor = clear.get_extra_info("socket").fileno()
+        leaving = Leaving(clear, host.loop)
+        with await leaving.socket() as taken:
+            assert os.fstat(descriptor).st_ino == os.fstat(taken.fileno()).st_ino
+            await leaving.gone()
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(descriptor)
+            taken.send(b"still here")
+        assert await guest.hear(11) == b"still here"
         host.connection_lost(None)
 
 

@@ -264,7 +264,7 @@ async def test_what_is_no_hello_ends_it_with_an_alert_and_without_a_reset(wire: 
     with pytest.raises(ssl.SSLError):
         await wire.transport.handshake(PATIENCE)
     heard = await wire.peer.raw_rest()
-    assert heard[:1] in (b"\x15", b"")  # an alert (RFC 8446 §5.1); OpenSSL has none for an HTTP client
+    assert heard[:1] in (b"\x15", b"")  # an alert; OpenSSL has none for an HTTP client
     assert wire.transport.is_closing()
 
 

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, cast
 
-_RECORD = 16 * 1024  # octets: the most that one TLS record carries (RFC 8446 §5.1), so that one read empties it
+_RECORD = 16 * 1024  # octets: the most that one TLS record carries, so that one read empties it
 _TURN = 4 * _RECORD  # octets of one connection in a row; then others have their turn
 _HIGH, _LOW = 64 * 1024, 16 * 1024  # octets not taken yet: above, the protocol is asked to stop; at the other, to go on
 _FAREWELL_SECONDS = 30  # who takes nothing of what is left to be said for so long is cut off

@@ -272,6 +272,16 @@ async def test_a_hello_name_that_cannot_be_right(entrance, name: str, fault: str
     assert said.startswith(f"550 5.7.1 The name in EHLO or HELO is not taken: {fault}" if fault else "250")
 
 
+@pytest.mark.parametrize("ip", ["192.0.2.7", "::ffff:192.0.2.7"])
+@pytest.mark.parametrize("literal", ["[192.0.2.7]", "[IPv6:::ffff:192.0.2.7]"])
+async def test_an_address_in_brackets_is_the_same_in_either_dress(entrance, ip: str, literal: str) -> None:
+    """A socket for both families calls an IPv4 client ::ffff:192.0.2.7; the client does not know of that."""
+    house: House = await entrance('checks.reverse_name = "off"', address=OPEN)
+    caller = Caller(house, ip)
+    assert (await caller.say(f"EHLO {literal}\r\n".encode())).startswith("250")
+    assert caller.notes == []
+
+
 async def test_reverse_dns_must_lead_back(entrance, names: Nameserver) -> None:
     names.add("7.2.0.192.in-addr.arpa", "PTR", "mx.client.example.")
     names.add("mx.client.example", "A", "192.0.2.7")

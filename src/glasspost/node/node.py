@@ -364,8 +364,8 @@ class Node:
 
     def _store_broke(self, fault: StoreBroken) -> None:
         """A write failed in the disk's hands: nothing more may be promised by this process."""
-        log.critical("the store cannot be trusted any more; stopping", error=str(fault))
         self.broken.set()
+        log.critical("the store cannot be trusted any more; stopping", error=str(fault))
 
 
 def raise_descriptor_limit() -> None:

@@ -48,8 +48,7 @@ from glasspost.outbound.reports import Reports
 from glasspost.outbound.routes import Router
 from glasspost.outbound.scheduler import Scheduler
 from glasspost.protocol.pop3_events import Pop3Settings
-from glasspost.retrieval.pop3 import Pop3Session
-from glasspost.retrieval.turned_away import TurnedAway
+from glasspost.retrieval.admission import Pop3Visit
 from glasspost.storage.accounts import Directory
 from glasspost.storage.database import Database
 from glasspost.storage.folder import Folder
@@ -87,7 +86,7 @@ class Node:
         self._own = OwnAddresses()
         self._handshakes = FailedHandshakes(self.clock)
         self._smtp_sessions: set[Visit] = set()
-        self._pop3_sessions: weakref.WeakSet[Pop3Session] = weakref.WeakSet()
+        self._pop3_sessions: weakref.WeakSet[Pop3Visit] = weakref.WeakSet()
 
     async def start(self) -> None:
         """Open the store, take back what a predecessor left, open the doors, begin to deliver."""
@@ -210,6 +209,7 @@ class Node:
         self.gatehouse = Gatehouse(config, self.folder, self.directory, self._resolver, self.clock)
         self.gatehouse.start(loop)
         self.limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
+        self.readers = ConnectionLimits(config.pop3.max_connections, config.pop3.max_connections_per_address)
         self._burden = Burden(config.smtp.max_memory)
         self.remote = RemoteCourier(
             wiring.remote_settings(config),
@@ -305,10 +305,8 @@ class Node:
         self.pop3_settings[number] = wiring.pop3_settings(self.config, self.config.listener[number])
 
         def visit() -> Connection:
-            if sum(reader.is_here for reader in self._pop3_sessions) >= self.config.pop3.max_connections:
-                return TurnedAway(loop, self._record_pop3)
             settings = self.pop3_settings[number]
-            session = Pop3Session(loop, settings, self.desk, self.mailboxes, self._record_pop3, context)
+            session = Pop3Visit(self.readers, loop, settings, self.desk, self.mailboxes, self._record_pop3, context)
             session.handshakes = self._handshakes
             self._pop3_sessions.add(session)
             return session

@@ -194,6 +194,17 @@ async def test_who_guesses_at_addresses_is_sent_away_for_a_while(entrance) -> No
     assert (await Caller(house).hear()).startswith("220")
 
 
+async def test_who_guesses_by_senders_is_sent_away_as_well(entrance) -> None:
+    """Refusing senders of ours who do not exist tells who does exist: no more often than recipients tell it."""
+    house: House = await entrance('limits.unknown_recipients = "3/h"', *QUIET, address=OPEN, clock=ManualClock())
+    caller = Caller(house)
+    await caller.hear()
+    await caller.say(HELLO)
+    said = [await caller.say(f"MAIL FROM:<guess{number}@example.test>\r\n".encode()) for number in range(4)]
+    assert [line[:9] for line in said] == ["550 5.1.0"] * 3 + ["421 4.7.0"]
+    assert (await Caller(house).hear()).startswith("421 4.7.0 Too many errors from your address lately")
+
+
 async def test_mistakes_count_across_connections(entrance) -> None:
     house: House = await entrance('limits.mistakes = "4/h"', *QUIET, address=OPEN, clock=ManualClock())
     for _ in range(2):
@@ -318,7 +329,7 @@ async def test_a_report_has_one_recipient_and_an_own_sender_exists(entrance) -> 
     caller = Caller(house)
     await caller.say(HELLO)
     forged = await caller.say(b"MAIL FROM:<ceo@example.test>\r\n")
-    assert forged.startswith("550 5.7.1 <ceo@example.test>: nobody here has this address to send from")
+    assert forged.startswith("550 5.1.0 <ceo@example.test>: nobody here has this address to send from")
     assert (await caller.say(b"MAIL FROM:<alice@example.test>\r\n")).startswith("250")
 
 

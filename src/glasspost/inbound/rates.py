@@ -23,6 +23,8 @@ from glasspost.mail.envelope import Envelope, Recipient
 from glasspost.mail.reply import Reply
 
 NONE: Rate = (0, 60.0)
+# What tells a stranger who does not exist here, and so, whoever is not told it, who does.
+_NOBODY = frozenset((say.NO_SUCH_USER.enhanced, say.SENDER_UNKNOWN_HERE.enhanced))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class ClientRateSettings:
 
     connections: Rate = NONE
     network_connections: Rate = NONE
-    unknown: Rate = NONE  # recipients that do not exist
+    unknown: Rate = NONE  # recipients, and senders of ours, that do not exist
     mistakes: Rate = NONE  # commands refused as wrong
 
 
@@ -74,7 +76,7 @@ class ClientRates(Gate):
 
     def refused(self, client: Client, step: str, reply: Reply) -> Step:
         """Who guesses at addresses is told so for a while, and then nothing more."""
-        if reply.enhanced != say.NO_SUCH_USER.enhanced or not client.is_stranger:
+        if reply.enhanced not in _NOBODY or not client.is_stranger:
             return None
         key = counted_as(client.ip)
         if seconds := self._unknown.take(key):

@@ -87,7 +87,8 @@ class Limits(Section):
     recipients: Rate = Field(default=NO_RATE, description="Recipients from one address; more get 452.")
     unknown_recipients: Rate = Field(
         default=RateValue(50, HOUR),
-        description="Recipients from one address that do not exist; then it is sent away for a while (421).",
+        description="Recipients from one address that do not exist, and senders at our domains that do not "
+        "(checks.own_senders): both would tell who does. Then it is sent away for a while (421).",
     )
     mistakes: Rate = Field(
         default=RateValue(100, HOUR),

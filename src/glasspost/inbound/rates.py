@@ -113,23 +113,31 @@ class MailRates(Gate):
 
 
 class AccountRates(Gate):
-    """Limits on accounts: what a stolen password can do in an hour. Not for known networks, where tests and
-    newsletters come from."""
+    """Limits on accounts, and on devices that have a password: what a stolen one can do in an hour. Not for known
+    networks, where tests and newsletters come from."""
 
     def __init__(self, settings: MailRateSettings, clock: Clock) -> None:
         self._messages = Buckets(settings.messages, clock)
         self._recipients = Buckets(settings.recipients, clock)
 
     def sender(self, client: Client, envelope: Envelope) -> Step:
-        if client.account is None or client.spared:
-            return None
-        if seconds := self._messages.take(client.account.id):
-            return say.ACCOUNT_MESSAGES_TOO_FAST.saying(wait=wait_words(seconds)).because(client.account.address)
+        who = _who_sends(client)
+        if who and (seconds := self._messages.take(who)):
+            return say.ACCOUNT_MESSAGES_TOO_FAST.saying(wait=wait_words(seconds)).because(who)
         return None
 
     def recipient(self, client: Client, envelope: Envelope, recipient: Recipient) -> Step:
-        if client.account is None or client.spared:
-            return None
-        if seconds := self._recipients.take(client.account.id):
-            return say.ACCOUNT_RECIPIENTS_TOO_FAST.saying(wait=wait_words(seconds)).because(client.account.address)
+        who = _who_sends(client)
+        if who and (seconds := self._recipients.take(who)):
+            return say.ACCOUNT_RECIPIENTS_TOO_FAST.saying(wait=wait_words(seconds)).because(who)
         return None
+
+
+def _who_sends(client: Client) -> str:
+    """Whose password could have been stolen, as it is counted; empty: nobody's."""
+    if client.spared:
+        return ""
+    if client.account is not None:
+        return client.account.address
+    device = client.device
+    return f"device {device.name}" if device is not None and device.username else ""

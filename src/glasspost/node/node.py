@@ -279,6 +279,8 @@ class Node:
         bridge: Bridge | None,
     ) -> Callable[[], Connection]:
         assert self.gatehouse is not None
+        if bridge is not None:
+            bridge.guesses = self.guesses
         entrance = Entrance(
             settings=wiring.inbound_settings(self.config, listener),
             policy=self.policy,

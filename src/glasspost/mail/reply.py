@@ -216,6 +216,7 @@ GREYLISTED = Reply(451, "4.7.1", "Greylisted: we do not know each other yet; try
 SENDER_NOT_YOURS = Reply(550, "5.7.1", "<{address}>: your account may not send from this address")
 AUTHOR_NOT_YOURS = Reply(550, "5.7.1", "From: <{address}>: your account may not write in this name")
 AUTHOR_UNREADABLE = Reply(550, "5.6.0", "The From field cannot be read: {fault}")
+HEADER_BROKEN = Reply(550, "5.6.0", "The header is broken: {fault}")
 HEADER_TOO_LARGE = Reply(552, "5.3.4", "The header of the message does not end within {limit} octets")
 
 # --- what the client says where the other side said nothing -----------------------------------------------------

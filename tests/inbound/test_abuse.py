@@ -130,6 +130,14 @@ async def test_a_denied_sender_may_still_write_to_the_postmaster(entrance) -> No
     assert third.startswith("550 5.7.1 <bob@example.test>: this address takes no mail")
 
 
+async def test_a_denied_recipient_has_no_back_door_by_a_detail(entrance) -> None:
+    rules = 'checks.rules = ["deny recipient bob@example.test", "allow recipient bob+shop@example.test"]'
+    said = await Caller(await entrance(rules)).recipients(
+        "bob@example.test", "BOB+x@example.test", "bob+shop@example.test", "alice+bob@example.test"
+    )
+    assert [line[:9] for line in said] == ["550 5.7.1", "550 5.7.1", "250 2.1.5", "250 2.1.5"]
+
+
 async def test_a_rule_file_is_read_again_when_it_changes_and_a_mistake_changes_nothing(
     entrance, tmp_path: Path
 ) -> None:

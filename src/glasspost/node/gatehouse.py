@@ -88,7 +88,7 @@ class Gatehouse:
         if strangers or checks.rules or checks.rule_files or listener.role == "submission":
             yield ClientRules(self._rules)
         if self._rules.about_names:
-            yield NameRules(self._rules)
+            yield NameRules(self._rules, self._config.mailboxes.detail_separator)
         if strangers:
             yield self._client_rates
             if limits.messages.many or limits.recipients.many:

@@ -105,7 +105,7 @@ class Node:
             with rights.as_user() if self.config.tls.certificate is None else nullcontext():
                 # Where none is configured it is made in the data folder, which is the user's.
                 self.certificates = Certificates(self.config, self.folder.path)
-                self._shown = shown_tls(self.config, self.folder.path, self.certificates.context)
+                self._shown = shown_tls(self.config, self.folder.path, self.certificates)
             bridges = [device_wiring.bridge(self.config, listener) for listener in self.config.listener]
             rights.give_up()
             must_be_readable(self.config)

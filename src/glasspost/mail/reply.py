@@ -192,7 +192,7 @@ RECIPIENT_DENIED = Reply(550, "5.7.1", "<{address}>: this address takes no mail"
 CONNECTIONS_TOO_FAST = Reply(421, "4.7.0", "Too many connections from your address lately; try again in {wait}")
 NETWORK_TOO_FAST = Reply(421, "4.7.0", "Too many connections from your network lately; try again in {wait}")
 TOO_MANY_MISTAKES = Reply(421, "4.7.0", "Too many errors from your address lately; try again in {wait}")
-TOO_MANY_UNKNOWN = Reply(421, "4.7.0", "Too many unknown recipients from your address; try again in {wait}")
+TOO_MANY_UNKNOWN = Reply(421, "4.7.0", "Too many unknown recipients or senders from your address; try again in {wait}")
 MESSAGES_TOO_FAST = Reply(450, "4.7.1", "Too many messages from your address lately; try again in {wait}")
 RECIPIENTS_TOO_FAST = Reply(452, "4.5.3", "Too many recipients from your address lately; try again in {wait}")
 ACCOUNT_MESSAGES_TOO_FAST = Reply(
@@ -205,7 +205,7 @@ SPOKE_EARLY = Reply(554, "5.5.1", "You spoke before the greeting; wait for the 2
 HELLO_REFUSED = Reply(550, "5.7.1", "The name in EHLO or HELO is not taken: {fault}")
 REVERSE_NAME_REFUSED = Reply(550, "5.7.25", "Your address has no confirmed name in the DNS: {fault}")
 REVERSE_NAME_LATER = Reply(450, "4.7.25", "Your address has no confirmed name in the DNS: {fault}")
-SENDER_UNKNOWN_HERE = Reply(550, "5.7.1", "<{address}>: nobody here has this address to send from")
+SENDER_UNKNOWN_HERE = Reply(550, "5.1.0", "<{address}>: nobody here has this address to send from")
 SENDER_DOMAIN_REFUSED = Reply(550, "5.1.8", "<{address}>: the sender's domain cannot take a reply: {fault}")
 SENDER_DOMAIN_LATER = Reply(451, "4.1.8", "<{address}>: the sender's domain cannot be looked up: {fault}")
 ONE_RECIPIENT_OF_REPORTS = Reply(452, "4.5.3", "A report (null sender) has one recipient; send to the next one apart")
@@ -216,6 +216,7 @@ GREYLISTED = Reply(451, "4.7.1", "Greylisted: we do not know each other yet; try
 SENDER_NOT_YOURS = Reply(550, "5.7.1", "<{address}>: your account may not send from this address")
 AUTHOR_NOT_YOURS = Reply(550, "5.7.1", "From: <{address}>: your account may not write in this name")
 AUTHOR_UNREADABLE = Reply(550, "5.6.0", "The From field cannot be read: {fault}")
+HEADER_BROKEN = Reply(550, "5.6.0", "The header is broken: {fault}")
 HEADER_TOO_LARGE = Reply(552, "5.3.4", "The header of the message does not end within {limit} octets")
 
 # --- what the client says where the other side said nothing -----------------------------------------------------

@@ -14,9 +14,10 @@ from typing import Any
 
 from glasspost.mail.address import Address, address_from_text
 from glasspost.mail.envelope import BodyType, Envelope, Notify, Recipient
-from glasspost.storage.database import Connection, Database, open_connection, rows
+from glasspost.storage.database import Connection, Database
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Intake, Queued, Settlement
+from glasspost.storage.sqlite import open_connection, rows
 
 NOW = 1_800_000_000.0
 LEASE = 300.0

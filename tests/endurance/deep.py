@@ -29,10 +29,11 @@ from glasspost.ids import write_id  # noqa: E402
 from glasspost.mail.address import address_from_text  # noqa: E402
 from glasspost.mail.envelope import BodyType, Envelope, Recipient  # noqa: E402
 from glasspost.storage import queue  # noqa: E402
-from glasspost.storage.database import Database, row  # noqa: E402
+from glasspost.storage.database import Database  # noqa: E402
 from glasspost.storage.folder import Folder  # noqa: E402
 from glasspost.storage.spool import Spool  # noqa: E402
 from glasspost.storage.spooled import Intake, Settlement  # noqa: E402
+from glasspost.storage.sqlite import row  # noqa: E402
 
 DOMAINS = 50
 AT_ONCE = 1_000

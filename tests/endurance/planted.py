@@ -51,13 +51,13 @@ def believe_the_disk_again() -> None:
     from glasspost.storage import database
     from glasspost.storage.database import Database, StoreBroken, StoreError
 
-    translated = database._translate
+    translated = database.translate
 
     def forgiving(error: Exception, path: Any) -> Exception:
         fault = translated(error, path)
         return StoreError(str(fault)) if isinstance(fault, StoreBroken) else fault
 
-    database._translate = forgiving
+    database.translate = forgiving  # type: ignore[attr-defined]
     Database._break = lambda self, fault: None  # type: ignore[method-assign]
 
 

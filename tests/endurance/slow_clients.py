@@ -1,11 +1,13 @@
 """Thousands of clients that hardly move, and see that a good one hardly notices.
 
-    python tests/endurance/slow_clients.py --slow 5000 --idle 2000 --seconds 60
+    python tests/endurance/slow_clients.py --slow 5000 --idle 2000 --rounds 10
 
-A real node. 5,000 connections say one octet every few seconds, 2,000 more have gone over to TLS, said EHLO, and say
-nothing more; all of them in a process of their own. Meanwhile one good client sends messages of 10 KB, one after the
-other. Prints how long it waited for each 250 before and during that, the ratio, and what the node weighed.
-Exit 0 where the good client's p99 did not more than double, and everybody was there to the end.
+Two real nodes. To one come 5,000 connections that say one octet every few seconds, and 2,000 that have gone over to
+TLS, said EHLO, and say nothing more; all of them in a process of their own. The other is left alone. A good client
+sends messages of 10 KB, one after the other, to the one and to the other in turn, some seconds each: what else the
+machine is up to meets both alike. While it is the lonely node's turn, the crowd stands still (SIGSTOP).
+Prints how long the client waited for each 250 here and there, the ratio, and what the node weighs.
+Exit 0 where the p99 beside the crowd is not more than twice the other, and everybody was there to the end.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import resource
+import signal
 import ssl
 import subprocess
 import sys
@@ -40,6 +44,7 @@ _LINES = 40  # of a message of 10 KB
 _MESSAGE = b"Subject: ten kilobytes\r\n\r\n" + (b"x" * 254 + b"\r\n") * _LINES + b".\r\n"
 _OPENING_AT_ONCE = 20
 _BETWEEN_OCTETS = 4.0  # seconds
+_CATCHING_UP = 1.5  # seconds for the crowd, when it may go on
 
 
 # --- the slow ones, in a process of their own -----------------------------------------------------------------
@@ -134,22 +139,14 @@ def tell(when: str, waits: list[float], node: Node) -> None:
     print(f"{'':<28} the node weighs {node.memory:.1f} MB, {node.descriptors:,} descriptors", flush=True)
 
 
-def measure(node: Node, options: argparse.Namespace) -> bool:
-    uvloop.run(send(node.port, 3))  # what the first ones cost is not counted
-    before = uvloop.run(send(node.port, options.seconds / 2))
-    tell("alone", before, node)
-    alone = node.memory
-    argv = [
-        sys.executable,
-        __file__,
-        "--crowd",
-        str(node.port),
-        "--slow",
-        str(options.slow),
-        "--idle",
-        str(options.idle),
-    ]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as crowd:
+def measure(lonely: Node, node: Node, options: argparse.Namespace) -> bool:
+    for one in (lonely, node):
+        uvloop.run(send(one.port, 3))  # what the first ones cost is not counted
+    empty = node.memory
+    sizes = ["--crowd", str(node.port), "--slow", str(options.slow), "--idle", str(options.idle)]
+    with subprocess.Popen(
+        [sys.executable, __file__, *sizes], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as crowd:
         assert crowd.stdin is not None
         assert crowd.stdout is not None
         crowd.stdout.readline()
@@ -160,25 +157,41 @@ def measure(node: Node, options: argparse.Namespace) -> bool:
         crowd.stdout.readline()
         with_idle = node.memory
         print(
-            f": {(with_slow - alone) * 1000 / max(1, options.slow):.1f} KB each; {options.idle:,} idle ones with TLS: "
+            f": {(with_slow - empty) * 1000 / max(1, options.slow):.1f} KB each; {options.idle:,} idle ones with TLS: "
             f"{(with_idle - with_slow) * 1000 / max(1, options.idle):.1f} KB each",
             flush=True,
         )
-        during = uvloop.run(send(node.port, options.seconds))
+        alone, during = in_turn(lonely, node, crowd.pid, options)
+        tell("alone", alone, lonely)
         tell("with all of them", during, node)
         crowd.stdin.write("\n")
         crowd.stdin.flush()
         left = int(crowd.stdout.readline() or 0)
-    ratio = part(during, 0.99) / part(before, 0.99)
+    ratio = part(during, 0.99) / part(alone, 0.99)
     print(f"p99 with them is {ratio:.2f} times that without; {left:,} of {options.slow + options.idle:,} still there")
     return ratio <= 2 and left == options.slow + options.idle
+
+
+def in_turn(lonely: Node, node: Node, crowd: int, options: argparse.Namespace) -> tuple[list[float], list[float]]:
+    """What the good client waited for at the lonely node, and at the one with the crowd."""
+    alone: list[float] = []
+    during: list[float] = []
+    for number in range(options.rounds):
+        os.kill(crowd, signal.SIGSTOP)
+        alone += (calm := uvloop.run(send(lonely.port, options.seconds)))
+        os.kill(crowd, signal.SIGCONT)
+        time.sleep(_CATCHING_UP)  # it says at once what it has not said meanwhile
+        during += (crowded := uvloop.run(send(node.port, options.seconds)))
+        print(f"round {number + 1}: p99 {part(calm, 0.99):.1f} ms, beside them {part(crowded, 0.99):.1f}", flush=True)
+    return alone, during
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slow", type=int, default=5000)
     parser.add_argument("--idle", type=int, default=2000)
-    parser.add_argument("--seconds", type=float, default=60, help="how long it is measured with all of them there")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=4, help="of a turn; each round has two")
     parser.add_argument("--crowd", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -191,14 +204,18 @@ def main() -> int:
         uvloop.run(_crowd(options))
         return 0
     with tempfile.TemporaryDirectory(prefix="glasspost-slow-", dir="/var/tmp") as folder:
-        port = free_port()
-        node = Node(Path(folder), _CONFIG.format(port=port), port)
+        nodes = []
         try:
-            node.start()
-            node.tell("account", "add", "box@here.test", "--password-stdin", secret="secret\n")
-            fine = measure(node, options)
+            for name in ("lonely", "crowded"):
+                place, port = Path(folder) / name, free_port()
+                place.mkdir()
+                nodes.append(Node(place, _CONFIG.format(port=port), port))
+                nodes[-1].start()
+                nodes[-1].tell("account", "add", "box@here.test", "--password-stdin", secret="secret\n")
+            fine = measure(nodes[0], nodes[1], options)
         finally:
-            node.stop()
+            for node in nodes:
+                node.stop()
     return 0 if fine else 1
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from glasspost.storage.bodies import queries
-from glasspost.storage.database import Database, rows
+from glasspost.storage.database import Database
 from glasspost.storage.spool import Spool
+from glasspost.storage.sqlite import rows
 from stores import NOW
 
 PROGRAM = """

@@ -42,7 +42,7 @@ async def test_the_node_as_it_is_bears_it(tmp_path: Path) -> None:
         ("say_250_before_the_commit", 5, 60, CUTS, "acknowledged and lost"),
         ("commit_without_fsync", 2, 60, CUTS, "acknowledged and lost"),
         ("settle_without_the_report", 4, 60, ("node killed",), "acknowledged and lost"),
-        ("forget_that_it_may_have_been_under_way", 6, 60, ("node killed",), "came more often than there are doubts"),
+        ("forget_that_it_may_have_been_under_way", 12, 60, ("node killed",), "came more often than there are doubts"),
         ("believe_the_disk_again", 1, 5, ("fsync failed",), "the node did what it should not"),
     ],
 )

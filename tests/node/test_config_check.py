@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from glasspost.errors import ConfigurationError
 from glasspost.node.config import read
 from glasspost.node.config_check import findings
-from glasspost.storage.database import open_connection
+from glasspost.storage.sqlite import open_connection
 from glasspost.testing import ManualClock
 
 LISTENER = '[[listener]]\nrole = "mx"\nport = 0\n'

@@ -12,8 +12,9 @@ from glasspost.mail.address import Address
 from glasspost.node.node import Node
 from glasspost.node.settings import Config
 from glasspost.storage import queue
-from glasspost.storage.database import Database, row
+from glasspost.storage.database import Database
 from glasspost.storage.folder import Folder
+from glasspost.storage.sqlite import row
 
 DRAIN = 2.5
 SLACK = 2.0  # seconds for a busy machine

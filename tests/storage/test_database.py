@@ -13,7 +13,8 @@ import apsw
 import pytest
 
 from glasspost.errors import StoreBroken, StoreError, StoreFull
-from glasspost.storage.database import COMMIT_OCTETS, LOOSE_OCTETS, Database, rows
+from glasspost.storage.database import COMMIT_OCTETS, LOOSE_OCTETS, Database
+from glasspost.storage.sqlite import rows
 
 LIMIT = 10  # seconds that nothing here may take
 

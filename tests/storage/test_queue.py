@@ -10,9 +10,10 @@ import pytest
 
 from glasspost.storage import queue
 from glasspost.storage.bodies import queries
-from glasspost.storage.database import Database, rows
+from glasspost.storage.database import Database
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Queued, Settlement
+from glasspost.storage.sqlite import rows
 from stores import LEASE, NOW, Store, accepted, intake_for, settled
 
 EVERYTHING = queue.EVERYTHING

@@ -23,9 +23,9 @@ from glasspost.net.dns import Found, Resolver
 from glasspost.outbound.routes import Route, Router
 from glasspost.storage.accounts import Directory
 from glasspost.storage.bodies import queries
-from glasspost.storage.database import row
 from glasspost.storage.folder import Folder
 from glasspost.storage.resolution import Disabled, Local, NoSuchUser, fold, is_own_literal
+from glasspost.storage.sqlite import row
 from glasspost.storage.talks import open_to_read
 
 if TYPE_CHECKING:

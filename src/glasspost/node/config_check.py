@@ -31,8 +31,8 @@ from glasspost.node.permissions import check_folder, open_secrets
 from glasspost.node.privileges import identity
 from glasspost.node.secret_sources import first_line
 from glasspost.node.settings import Config, Listener
-from glasspost.storage.database import open_connection
 from glasspost.storage.folder import Folder
+from glasspost.storage.sqlite import open_connection
 
 _SQLITE_MARK = b"SQLite format 3\0"
 

@@ -14,9 +14,9 @@ import structlog
 
 from glasspost.clock import Alarm, Clock
 from glasspost.storage.bodies import queries
-from glasspost.storage.database import row
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Queued
+from glasspost.storage.sqlite import row
 
 CLAIM_AT_ONCE = 500
 LOOK_AROUND = 1.0  # seconds between looks at what others changed in the store

@@ -353,11 +353,11 @@ class Scheduler:
                 if len(void) < len(settlements):
                     self._tell(fates)
                 return
-            log.error("not settled", error=str(error), again=ending is not None)
+            if ending is None or not self._unrecorded:  # one line for all that the same trouble stops
+                log.error("not settled", error=str(error), again=ending is not None)
             for intake in intakes:
                 intake.draft.discard()
-            if ending is not None:
-                # Nothing was recorded. The claims still stand: say it again before they run out.
+            if ending is not None:  # the claims still stand: say it again before they run out
                 self._settle_later(ending)
                 return
             for settlement in settlements:

@@ -15,8 +15,9 @@ from typing import Protocol
 
 import apsw
 
-from glasspost.storage.database import Database, Done, Job, row, rows
+from glasspost.storage.database import Database, Done, Job
 from glasspost.storage.sql import Queries
+from glasspost.storage.sqlite import row, rows
 
 PIECE = 256 * 1024  # octets of one chunk row
 CHUNK_BITS = 12  # a message has at most 4096 chunks: 1 GB

@@ -1,8 +1,8 @@
 """One SQLite file: many writers become one commit; readers read beside it.
 
-Lives here: opening and migrating the file, the writer thread with its group commit, reading, and what a full or
-broken disk means.
-Does not live here: any table (sql/, spool.py, mailboxes.py, accounts.py, transcripts.py).
+Lives here: the writer thread with its group commit, reading, and what follows where the disk is full or broken.
+Does not live here: a single connection (sqlite.py), the WAL's way into the file (checkpoints.py), any table (sql/,
+spool.py, mailboxes.py, accounts.py, transcripts.py).
 
 Group commit (DESIGN law 9): whatever waits when the writer comes round goes into one transaction and one fsync. What
 one round of the event loop asks for is handed over at the round's end, so that the writer does not set out with the
@@ -13,14 +13,13 @@ Fairness: a commit does all small jobs that wait, then at least one large one an
 Pieces of bodies that still arrive are not synced where a commit has nothing else: the next that has syncs the WAL, and
 with it all that stands before, which is limited (LOOSE_OCTETS).
 
-apsw brings its own SQLite, because Debian 12's has the WAL-reset bug (fixed in 3.51.3).
+The writer folds nothing into the file while others wait for it: that goes on beside it (checkpoints.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,8 +28,9 @@ from typing import Any, Protocol, TypeVar
 
 import apsw
 
-from glasspost.errors import StoreBroken, StoreError, StoreFull
-from glasspost.storage.sql import migrations
+from glasspost.errors import StoreBroken, StoreError
+from glasspost.storage.checkpoints import Checkpoints
+from glasspost.storage.sqlite import migrate, open_connection, roll_back, row, translate
 
 T = TypeVar("T")
 Connection = apsw.Connection
@@ -60,14 +60,11 @@ class JointJob(Protocol):
 
 Done = Callable[[Any, Exception | None], None]
 
-BUSY_MILLISECONDS = 10_000  # how long one process waits for another's transaction
 BATCH_LIMIT = 2_000  # small jobs in one commit: bounds how long the first of them waits
 COMMIT_OCTETS = 2_000_000  # of large jobs in one commit
 LOOSE_OCTETS = 8_000_000  # written and not synced: a reply that comes then waits until the disk has them
 WRITER_CACHE = 8_192  # KB of pages
-READER_CACHE = 2_048
 WORTH_SHRINKING = 16_000_000  # empty octets in a file
-CHECKPOINT_PAGES = 16_000  # of WAL before it is copied into the file: 64 MB, some seconds of full load
 
 
 class Database:
@@ -83,7 +80,7 @@ class Database:
         self._durable = durable
         self.writer = open_connection(path, durable=durable, cache=WRITER_CACHE)
         try:
-            _migrate(self.writer, room, path)
+            migrate(self.writer, room, path)
             self.reader = open_connection(path, durable=durable)
         except BaseException:
             self.writer.close()
@@ -92,6 +89,7 @@ class Database:
         self._large: deque[tuple[tuple[Job, Done], int, bool]] = deque()
         self._asked: list[tuple[tuple[Job, Done], int, bool]] = []  # in this round of the loop
         self._loose, self._syncing = 0, durable  # octets not synced; whether the writer syncs now
+        self._checkpoints = Checkpoints(self.writer, path, self._break)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle_readers: list[apsw.Connection] = []
@@ -105,6 +103,7 @@ class Database:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the writer thread. From now on only it may use the writing connection."""
         self._loop = loop
+        self._checkpoints.start()
         self._thread = threading.Thread(target=self._run, name=f"writer of {self.path.name}", daemon=True)
         self._thread.start()
 
@@ -158,7 +157,7 @@ class Database:
             try:
                 return job(connection)
             except apsw.Error as error:
-                raise _translate(error, self.path) from error
+                raise translate(error, self.path) from error
             finally:
                 self._idle_readers.append(connection)
 
@@ -172,6 +171,7 @@ class Database:
             self._queue.put(None)
             thread = self._thread
             await asyncio.get_running_loop().run_in_executor(None, thread.join)
+            await asyncio.get_running_loop().run_in_executor(None, self._checkpoints.stop)
             self._thread = None
         self.close_now()
 
@@ -185,9 +185,9 @@ class Database:
             result = job(self.writer)
             self.writer.execute("COMMIT")
         except apsw.Error as error:
-            raise _translate(error, self.path) from error
+            raise translate(error, self.path) from error
         finally:
-            _roll_back(self.writer)
+            roll_back(self.writer)
         return result
 
     def shrink(self) -> float:
@@ -201,7 +201,7 @@ class Database:
             self.writer.execute("VACUUM")
             self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except apsw.Error as error:
-            raise _translate(error, self.path) from error
+            raise translate(error, self.path) from error
         return float((pages - row(self.writer, "PRAGMA page_count")[0]) * size)
 
     def close_now(self) -> None:
@@ -239,6 +239,7 @@ class Database:
                 self._loop.call_soon_threadsafe(_tell, batch, results)
             except RuntimeError:  # the loop is closed: nobody is left to be told
                 return
+            self._checkpoints.look()
 
     def _add_large(self, batch: list[tuple[Job, Done]]) -> bool:
         """Add to a commit its share of the large jobs. Whether it has to be durable."""
@@ -271,8 +272,8 @@ class Database:
             connection.execute("COMMIT")
             return results
         except Exception as error:
-            _roll_back(connection)
-            fault = _translate(error, self.path)
+            roll_back(connection)
+            fault = translate(error, self.path)
             if isinstance(fault, StoreBroken):
                 self._break(fault)
                 return [(None, fault)] * len(batch)
@@ -282,7 +283,10 @@ class Database:
         return [self._commit([item])[0] for item in batch]
 
     def _break(self, fault: StoreBroken) -> None:
-        """Once a write has failed in the disk's hands nothing later may be believed: refuse all that follows."""
+        """Once a write has failed in the disk's hands nothing later may be believed: refuse all that follows. Called
+        by either thread that writes, and told once."""
+        if self._broken is not None:
+            return
         self._broken = fault
         if self.on_broken is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self.on_broken, fault)
@@ -317,16 +321,6 @@ def _do(connection: apsw.Connection, jobs: list[Job]) -> list[tuple[Any, Excepti
     return results
 
 
-def rows(connection: apsw.Connection, query: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
-    """All rows of a query. What a column holds is the schema's promise (STRICT), not the type checker's."""
-    return connection.execute(query, bindings).fetchall()
-
-
-def row(connection: apsw.Connection, query: str, bindings: tuple[Any, ...] = ()) -> Any:
-    """The first row of a query, or None."""
-    return connection.execute(query, bindings).fetchone()
-
-
 def _tell(batch: list[tuple[Job, Done]], results: list[tuple[Any, Exception | None]]) -> None:
     """On the loop: everyone of a batch hears how it went, also where one of them cannot bear it."""
     for (_, done), (result, error) in zip(batch, results, strict=True):
@@ -335,80 +329,3 @@ def _tell(batch: list[tuple[Job, Done]], results: list[tuple[Any, Exception | No
         except Exception as fault:
             context = {"message": "told what became of a job, this failed", "exception": fault, "callback": done}
             asyncio.get_running_loop().call_exception_handler(context)
-
-
-def open_connection(path: Path, *, durable: bool, cache: int = READER_CACHE) -> apsw.Connection:
-    """A connection with the settings that every one of ours needs. Raises StoreError."""
-    try:
-        connection = apsw.Connection(str(path), statementcachesize=200)
-        connection.set_busy_timeout(BUSY_MILLISECONDS)
-        _go_over_to_wal(connection)
-        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
-        connection.execute(f"PRAGMA cache_size = -{cache}")
-        connection.execute("PRAGMA foreign_keys = OFF")
-        return connection
-    except apsw.Error as error:
-        raise _translate(error, path) from error
-
-
-def _go_over_to_wal(connection: apsw.Connection) -> None:
-    """A new file's first connection changes its journal; for this change alone SQLite does not wait for the others
-    who are about to do the same, so it is said again."""
-    end = time.monotonic() + BUSY_MILLISECONDS / 1000
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except apsw.BusyError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.005)
-
-
-def _migrate(connection: apsw.Connection, room: str, path: Path) -> None:
-    """Bring the schema up to this program's. Raises StoreError where the file is newer than the program."""
-    steps = migrations("sqlite", room)
-    try:
-        if row(connection, "PRAGMA user_version")[0] == len(steps):
-            return
-        connection.execute("BEGIN IMMEDIATE")  # another process may be about to do the same
-        version = int(row(connection, "PRAGMA user_version")[0])
-        if version > len(steps):
-            raise StoreError(f"{path} was written by a newer glasspost (schema {version}); use that one")
-        for number in range(version, len(steps)):
-            connection.execute(steps[number])
-            connection.execute(f"PRAGMA user_version = {number + 1}")
-        connection.execute("COMMIT")
-    except apsw.Error as error:
-        raise _translate(error, path) from error
-    finally:
-        _roll_back(connection)
-
-
-def _roll_back(connection: apsw.Connection) -> None:
-    try:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-    except apsw.Error:
-        pass  # SQLite rolled back by itself; what counts is the first error
-
-
-def _translate(error: Exception, path: Path) -> Exception:
-    """What a failure means for whoever asked. Exceptions that are not the store's stay what they are."""
-    match error:
-        case apsw.FullError():
-            return StoreFull(f"no room left on the disk for {path}")
-        case apsw.IOError() if "disk is full" in str(error) or "no space" in str(error).lower():
-            return StoreFull(f"no room left on the disk for {path}")
-        case apsw.IOError() | apsw.CorruptError() | apsw.NotADBError():
-            return StoreBroken(f"{path}: {error}; stop and look at the disk before anything else")
-        case apsw.BusyError() | apsw.LockedError():
-            return StoreError(f"{path} is locked by another process for too long")
-        case apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError():
-            return StoreError(f"{path} cannot be opened for writing: {error}")
-        case apsw.Error():
-            return StoreError(f"{path}: {error}")
-        case _:
-            return error

@@ -16,8 +16,9 @@ from pathlib import Path
 import apsw
 
 from glasspost.clock import Clock
-from glasspost.storage.database import Database, row
+from glasspost.storage.database import Database
 from glasspost.storage.sql import Queries
+from glasspost.storage.sqlite import row
 
 queries = Queries("sqlite", "greylist")
 SWEEP = 3_600.0  # seconds between two rounds of forgetting

@@ -18,9 +18,10 @@ import apsw
 from glasspost.ids import read_id, write_id
 from glasspost.mail.address import address_from_text, path_from_text
 from glasspost.storage.bodies import StoredContent, queries
-from glasspost.storage.database import Database, row, rows
+from glasspost.storage.database import Database
 from glasspost.storage.spool_jobs import drop_refs
 from glasspost.storage.spooled import deposit_header
+from glasspost.storage.sqlite import row, rows
 
 
 class Deposit:

@@ -16,9 +16,9 @@ import apsw
 
 from glasspost.ids import read_id, write_id
 from glasspost.storage.bodies import CHUNK_BITS, queries
-from glasspost.storage.database import row, rows
 from glasspost.storage.spool_jobs import drop_refs
 from glasspost.storage.spooled import CLAIMED, HELD, WAITING
+from glasspost.storage.sqlite import row, rows
 
 STATES = {WAITING: "waiting", CLAIMED: "under way", HELD: "held"}
 EVERYTHING = (0, 1 << 62)

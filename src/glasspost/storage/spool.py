@@ -28,7 +28,7 @@ from glasspost.storage.bodies import (
     discard_drafts,
     queries,
 )
-from glasspost.storage.database import Database, row, rows
+from glasspost.storage.database import Database
 from glasspost.storage.spool_jobs import Acceptance, Settling, renew_all
 from glasspost.storage.spooled import (
     CLAIMED,
@@ -41,6 +41,7 @@ from glasspost.storage.spooled import (
     deposit_header,
     flags_of,
 )
+from glasspost.storage.sqlite import row, rows
 
 DOUBT_KEPT = 30 * 86_400.0  # seconds
 _LEASE_RAN_OUT = "the lease of {} ran out while it may have been under way"

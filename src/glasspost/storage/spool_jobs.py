@@ -18,8 +18,8 @@ import apsw
 
 from glasspost.errors import StoreError, StoreFull
 from glasspost.storage.bodies import CHUNK_BITS, PIECE, queries
-from glasspost.storage.database import row, rows
 from glasspost.storage.spooled import WAITING, Settlement, deposit_header
+from glasspost.storage.sqlite import row, rows
 
 _BLOCK = 64  # rows in one INSERT; a statement text for each number up to it stays prepared
 

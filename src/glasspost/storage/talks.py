@@ -20,9 +20,9 @@ import apsw
 from glasspost.errors import NotFound, StoreError
 from glasspost.ids import read_id, write_id
 from glasspost.protocol.talk import NOTE, parse_talk, print_line, print_talk
-from glasspost.storage.database import row, rows
 from glasspost.storage.fates import Fate, fate_from
 from glasspost.storage.sql import Queries, migrations
+from glasspost.storage.sqlite import row, rows
 
 _QUERIES = Queries("sqlite", "transcripts")
 _NEWEST = 1 << 62

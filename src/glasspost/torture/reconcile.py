@@ -19,8 +19,9 @@ from glasspost.mail.address import address_from_text
 from glasspost.storage import queue
 from glasspost.storage.accounts import Directory
 from glasspost.storage.bodies import StoredContent
-from glasspost.storage.database import Database, row, rows
+from glasspost.storage.database import Database
 from glasspost.storage.folder import Folder
+from glasspost.storage.sqlite import row, rows
 from glasspost.torture.account import Evidence
 from glasspost.torture.load import BOX, SENDER
 from glasspost.torture.neighbour import is_whole

@@ -11,7 +11,7 @@ the greeting, nor in the replies to HELO and EHLO (RFC 2034 §3).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)\s*")
 
@@ -24,6 +24,7 @@ class Reply:
     enhanced: str
     text: str
     reason: str = ""
+    _wire: bytes = field(default=b"", init=False, repr=False, compare=False)  # once it was encoded: most are constant
 
     @property
     def positive(self) -> bool:
@@ -54,9 +55,15 @@ class Reply:
 
     def encode(self) -> bytes:
         """The reply as it goes over the wire, one or more lines (RFC 5321 §4.2.1)."""
-        if "\n" not in self.text:
-            return f"{self.code} {self.enhanced} {self.text}\r\n".encode() if self.enhanced else self._plain()
-        return _encode_lines(self)
+        return self._wire or self._encoded()
+
+    def _encoded(self) -> bytes:
+        if "\n" in self.text:
+            wire = _encode_lines(self)
+        else:
+            wire = f"{self.code} {self.enhanced} {self.text}\r\n".encode() if self.enhanced else self._plain()
+        object.__setattr__(self, "_wire", wire)
+        return wire
 
     def _plain(self) -> bytes:
         line = f"{self.code} {self.text}"

@@ -77,6 +77,47 @@ def test_a_port_that_is_taken_is_told_in_the_systems_words(capsys: pytest.Captur
     )
 
 
+# --- where nothing can be written ---------------------------------------------------------------------------------
+
+GLASSPOST = Path(sys.executable).with_name("glasspost")
+
+
+def on_a_full_disk(*words: str | Path, out: bool = False, err: bool = False) -> tuple[int, str]:
+    """A command whose output, or whose complaints, go to a file on a disk that is full."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [GLASSPOST, *words], stdout=full if out else subprocess.DEVNULL, stderr=full if err else subprocess.PIPE,
+            text=True, timeout=60,
+        )  # fmt: skip
+    return done.returncode, done.stderr or ""
+
+
+def test_a_full_disk_is_told_in_a_line_and_its_exit_code_is_the_stores(tmp_path: Path) -> None:
+    told = "glasspost: no room left on the disk; make room, and try again\n"
+    assert on_a_full_disk("explain", "550 5.1.1 no", out=True) == (Exit.STORE, told)
+    (tmp_path / "directory.db").write_text("rotten " * 1_000)
+    assert on_a_full_disk("account", "list", "--data", tmp_path, err=True) == (Exit.STORE, "")
+
+
+def test_a_node_whose_log_lies_on_a_full_disk_works_and_ends_as_ever(tmp_path: Path) -> None:
+    """Its first words and its last cannot be written. It is ready all the same, and stops when it is asked to."""
+    (tmp_path / "g.toml").write_text('[[listener]]\nrole = "mx"\nport = 0\n')
+    command = [GLASSPOST, "serve", "--config", tmp_path / "g.toml", "--data", tmp_path / "mail"]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor, Path("/dev/full").open("w") as full:
+        supervisor.bind(str(tmp_path / "notify"))
+        supervisor.settimeout(60)
+        environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")}
+        node = subprocess.Popen(command, stdout=full, stderr=full, env=environment)
+        try:
+            assert supervisor.recv(100) == b"READY=1"
+            node.terminate()
+            assert supervisor.recv(100) == b"STOPPING=1"
+            assert node.wait(60) == Exit.OK
+        finally:
+            node.kill()
+            node.wait(60)
+
+
 def test_every_command_is_found_by_its_word_alone(capsys: pytest.CaptureFixture[str]) -> None:
     for word, _, _ in COMMANDS:
         assert main([word, "--help"]) == Exit.OK

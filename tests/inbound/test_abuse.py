@@ -130,6 +130,14 @@ async def test_a_denied_sender_may_still_write_to_the_postmaster(entrance) -> No
     assert third.startswith("550 5.7.1 <bob@example.test>: this address takes no mail")
 
 
+async def test_a_denied_recipient_has_no_back_door_by_a_detail(entrance) -> None:
+    rules = 'checks.rules = ["deny recipient bob@example.test", "allow recipient bob+shop@example.test"]'
+    said = await Caller(await entrance(rules)).recipients(
+        "bob@example.test", "BOB+x@example.test", "bob+shop@example.test", "alice+bob@example.test"
+    )
+    assert [line[:9] for line in said] == ["550 5.7.1", "550 5.7.1", "250 2.1.5", "250 2.1.5"]
+
+
 async def test_a_rule_file_is_read_again_when_it_changes_and_a_mistake_changes_nothing(
     entrance, tmp_path: Path
 ) -> None:
@@ -192,6 +200,17 @@ async def test_who_guesses_at_addresses_is_sent_away_for_a_while(entrance) -> No
     assert (await Caller(house).hear()).startswith("421 4.7.0 Too many errors from your address lately")
     clock.advance(1_200)
     assert (await Caller(house).hear()).startswith("220")
+
+
+async def test_who_guesses_by_senders_is_sent_away_as_well(entrance) -> None:
+    """Refusing senders of ours who do not exist tells who does exist: no more often than recipients tell it."""
+    house: House = await entrance('limits.unknown_recipients = "3/h"', *QUIET, address=OPEN, clock=ManualClock())
+    caller = Caller(house)
+    await caller.hear()
+    await caller.say(HELLO)
+    said = [await caller.say(f"MAIL FROM:<guess{number}@example.test>\r\n".encode()) for number in range(4)]
+    assert [line[:9] for line in said] == ["550 5.1.0"] * 3 + ["421 4.7.0"]
+    assert (await Caller(house).hear()).startswith("421 4.7.0 Too many errors from your address lately")
 
 
 async def test_mistakes_count_across_connections(entrance) -> None:
@@ -272,6 +291,16 @@ async def test_a_hello_name_that_cannot_be_right(entrance, name: str, fault: str
     assert said.startswith(f"550 5.7.1 The name in EHLO or HELO is not taken: {fault}" if fault else "250")
 
 
+@pytest.mark.parametrize("ip", ["192.0.2.7", "::ffff:192.0.2.7"])
+@pytest.mark.parametrize("literal", ["[192.0.2.7]", "[IPv6:::ffff:192.0.2.7]"])
+async def test_an_address_in_brackets_is_the_same_in_either_dress(entrance, ip: str, literal: str) -> None:
+    """A socket for both families calls an IPv4 client ::ffff:192.0.2.7; the client does not know of that."""
+    house: House = await entrance('checks.reverse_name = "off"', address=OPEN)
+    caller = Caller(house, ip)
+    assert (await caller.say(f"EHLO {literal}\r\n".encode())).startswith("250")
+    assert caller.notes == []
+
+
 async def test_reverse_dns_must_lead_back(entrance, names: Nameserver) -> None:
     names.add("7.2.0.192.in-addr.arpa", "PTR", "mx.client.example.")
     names.add("mx.client.example", "A", "192.0.2.7")
@@ -308,7 +337,7 @@ async def test_a_report_has_one_recipient_and_an_own_sender_exists(entrance) -> 
     caller = Caller(house)
     await caller.say(HELLO)
     forged = await caller.say(b"MAIL FROM:<ceo@example.test>\r\n")
-    assert forged.startswith("550 5.7.1 <ceo@example.test>: nobody here has this address to send from")
+    assert forged.startswith("550 5.1.0 <ceo@example.test>: nobody here has this address to send from")
     assert (await caller.say(b"MAIL FROM:<alice@example.test>\r\n")).startswith("250")
 
 

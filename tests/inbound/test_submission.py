@@ -67,12 +67,42 @@ async def test_an_account_sends_only_as_its_own_addresses(entrance, sender: str,
         (b"From: =?utf-8?q?boss=40bank.example?= <alice@example.test>\r\n", "250"),
         (b"From : Boss\r\n <boss@bank.example>\r\n", "550 5.7.1"),
         (b"From: alice@example.test\r\n" + b"Sender: alice@example.test\r\n" * 2, "550 5.6.0"),
+        (b"Subject: x\r\nno field\r\nFrom: boss@bank.example\r\n", "550 5.6.0 The header is broken: From stands"),
+        (b"Subject: x\r\n\xef\xbb\xbfFrom: boss@bank.example\r\n", "550 5.6.0 The header is broken: From stands"),
+        (b"From: alice@example.test\r\n: x\r\nsender\xc2\xa0: b@bank.example\r\n", "550 5.6.0 The header is broken"),
+        (b"From: alice@example.test\r\nno field\r\nBcc: x@bank.example\r\n", "550 5.6.0 The header is broken: Bcc"),
+        (b"From: alice@example.test\r\nno field\r\nfromage: brie\r\n\r\nFrom: me\r\n", "250"),
         (b'From: "a, b" <alice@example.test>\r\nSender: boss@bank.example\r\n', "550 5.7.1 From: <boss@bank.example>"),
     ],
 )
 async def test_the_author_is_read_for_certain_or_not_at_all(entrance, header: bytes, said: str) -> None:
     house: House = await entrance(role="submission")
     assert (await submitted(await signed_in(house), header + b"\r\nHi\r\n")).startswith(said)
+
+
+async def test_no_author_hides_behind_a_cr_in_the_header(entrance) -> None:
+    """BINARYMIME lets it through, in the text for good reason; some readers take it for a line end."""
+    house: House = await entrance(role="submission")
+    for head, said in (
+        (b"Subject: x\rFrom: boss@bank.example\r\n", "550 5.6.0 The header is broken"),
+        (b"Subject: x\r\n", "250"),
+    ):
+        message = head + b"\r\na\rFrom: text\r\n"
+        caller = await signed_in(house)
+        await caller.say(b"MAIL FROM:<alice@example.test> BODY=BINARYMIME\r\nRCPT TO:<bob@example.test>\r\n")
+        before = len(caller.replies())
+        caller.wire.feed(b"BDAT %d LAST\r\n" % len(message) + message)
+        assert (await caller.hear(before + 1)).startswith(said)
+
+
+async def test_a_message_without_any_header_is_text_from_its_first_line_on(entrance) -> None:
+    house: House = await entrance(role="submission")
+    for text in (b"Hello there\r\nFrom: nobody, in the text\r\n", b" begins with a blank\r\n"):
+        assert (await submitted(await signed_in(house), text)).startswith("250")
+        head = house.accepted[-1].head
+        assert head.endswith(b" +0000\r\n\r\n"), "a blank line between what we put on top and the text"
+    assert (await submitted(await signed_in(house), b"Subject: x\r\n\r\nHello\r\n")).startswith("250")
+    assert not house.accepted[-1].head.endswith(b"\r\n\r\n")
 
 
 async def test_the_check_of_names_can_be_turned_off_and_then_the_sender_is_named(entrance) -> None:

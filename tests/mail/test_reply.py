@@ -41,6 +41,14 @@ def test_one_line() -> None:
     assert Reply(250, "", "").encode() == b"250\r\n"
 
 
+def test_what_was_encoded_once_is_not_what_another_says() -> None:
+    greeting = say.GREETING.saying(hostname="a.example.org")
+    assert greeting.encode() is greeting.encode()
+    assert greeting == say.GREETING.saying(hostname="a.example.org")  # whether or not it was encoded
+    assert greeting.tagged("c0abc").encode() == b"220 a.example.org ESMTP glasspost [c0abc]\r\n"
+    assert greeting.because("why").encode() == greeting.encode()
+
+
 def test_several_lines_carry_code_and_enhanced_code_each() -> None:
     assert Reply(550, "5.7.1", "No.\nReally not.").encode() == b"550-5.7.1 No.\r\n550 5.7.1 Really not.\r\n"
 

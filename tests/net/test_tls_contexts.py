@@ -1,16 +1,20 @@
-"""The client's TLS contexts: made once, and again where a file of authorities has changed."""
+"""TLS contexts: the client's, made once, and again where a file of authorities has changed; the server's key."""
 
 from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from glasspost.errors import ConfigurationError
-from glasspost.net.tls import ClientContexts, verifying_context
+from glasspost.net.old_tls import old_server_context
+from glasspost.net.tls import ClientContexts, self_signed, server_context, verifying_context
 
 
 @pytest.fixture
@@ -58,3 +62,17 @@ def test_a_file_that_never_was_usable_is_told(tmp_path: Path, text: str | None, 
         path.write_text(text)
     with pytest.raises(ConfigurationError, match=fault):
         ClientContexts().verifying(path)
+
+
+@pytest.mark.parametrize("make", [partial(server_context, minimum="1.2"), old_server_context], ids=["today's", "old"])
+def test_a_key_with_a_passphrase_is_refused_in_words_and_nobody_is_asked_for_it(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], make: Callable[[Path, Path], object]
+) -> None:
+    """OpenSSL would ask at the terminal, and a node would wait there for somebody to type."""
+    certificate, key = self_signed(tmp_path, "mx.example.org", rsa=True)
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    passphrase = serialization.BestAvailableEncryption(b"tulip")
+    key.write_bytes(private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, passphrase))
+    with pytest.raises(ConfigurationError, match="cannot be used: certificate or key is not in PEM form"):
+        make(certificate, key)
+    assert "pass phrase" not in "".join(capfd.readouterr())

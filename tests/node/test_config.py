@@ -369,6 +369,22 @@ def test_no_fault_tells_a_password(tmp_path: Path, line: str) -> None:
     assert "5347" not in "".join(faults(tmp_path, f'[[smarthost]]\nhost = "h"\n{line}\n'))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[rspamd]\nurl = "http://me:5347@127.0.0.1:11333"\n',
+        '[oauth]\nissuer = "x"\naudience = "y"\njwks_url = "https://me:5347@id.example.org/keys"\n',
+        '[oauth]\nintrospection_url = "http://5347@127.0.0.1/"\n',
+        '[[oauth_client]]\nname = "x"\nclient_id = "y"\ntoken_url = "https://me:5347@id.example.org/token"\n',
+    ],
+)
+def test_an_address_with_a_password_in_it_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
+    """`config show`, errors and the log print addresses of services: a password in one would be told."""
+    found = faults(tmp_path, text)
+    assert len(found) == 1
+    assert "5347" not in found[0]
+
+
 def test_a_password_from_a_file_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("open sesame\nnot this line\n")
     text = '[[smarthost]]\nhost = "h"\nusername = "u"\npassword_file = "secret"\n'

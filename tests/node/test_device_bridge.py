@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import warnings
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,69 @@ async def send(port: int, octets: bytes, *, piece: int = 0) -> str:
     finally:
         writer.close()
     return said
+
+
+def camera(data: Path, **sections: object) -> Node:
+    """A node with one device, which is known by its password alone."""
+    tree = {
+        "node": {"data": str(data), "hostname": "bridge.example.org", "drain": "2 s"},
+        "listener": [{"role": "device", "port": 0}],
+        "device": [{"name": "camera", "username": "cam", "password": "tulip", "sender": "office@example.org"}],
+        "checks": {"known": []},
+        "sign_in": {"exempt": []},
+        "smtp": {"max_errors": 99},
+    }
+    return Node(Config.model_validate(tree | sections))
+
+
+async def said_to(node: Node, host: str, *lines: str) -> list[str]:
+    """What the node answers each line of a client at this address with, until it hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(node), local_addr=(host, 0))
+    answers = []
+    async with asyncio.timeout(20):
+        await reader.readline()
+        for line in lines:
+            writer.write(f"{line}\r\n".encode())
+            answers.append((await reader.readline()).decode())
+            if not answers[-1]:
+                break
+    writer.close()
+    return answers
+
+
+def sign_in(password: str) -> str:
+    return "AUTH PLAIN " + b64encode(f"\0cam\0{password}".encode()).decode()
+
+
+async def test_guessing_at_a_devices_password_is_counted_as_for_accounts(tmp_path: Path) -> None:
+    node = camera(tmp_path)
+    await node.start()
+    try:
+        await said_to(node, "127.0.0.2", sign_in("tulip"))
+        answers = await said_to(node, "127.0.0.3", *(sign_in(f"guess{number}") for number in range(11)))
+        assert [answer[:9] for answer in answers] == ["535 5.7.8"] * 10 + ["421 4.7.0"]
+        assert "Too many failed sign-ins" in answers[-1]
+        (shut,) = await said_to(node, "127.0.0.3", sign_in("tulip"))
+        assert shut.startswith("421 4.7.0 Too many failed sign-ins"), "not even the right one is looked at"
+        counted = {one.name for one in node.guesses.failures() if one.kind in ("account", "address")}
+        assert counted == {"127.0.0.3", "cam"}
+        (known,) = await said_to(node, "127.0.0.2", sign_in("tulip"))
+        assert known.startswith("235"), "where it has signed in before, others' guesses do not matter"
+    finally:
+        await node.stop()
+
+
+async def test_a_stolen_password_of_a_device_sends_no_more_than_one_of_an_account(tmp_path: Path) -> None:
+    node = camera(tmp_path, limits={"account_messages": "2/h", "account_recipients": "1/h"})
+    await node.start()
+    try:
+        lines = ("MAIL FROM:<office@example.org>", "RCPT TO:<a@example.net>", "RCPT TO:<b@example.net>", "RSET")
+        answers = await said_to(node, "127.0.0.2", sign_in("tulip"), *lines, *lines)
+        assert [answer[:3] for answer in answers] == ["235", "250", "250", "452", "250", "250", "452", "452", "250"]
+        answers = await said_to(node, "127.0.0.3", sign_in("tulip"), lines[0])
+        assert [answer[:3] for answer in answers] == ["235", "450"]
+    finally:
+        await node.stop()
 
 
 @pytest.mark.parametrize("piece", [0, 1], ids=["at once", "byte by byte"])

@@ -100,6 +100,31 @@ async def test_pop3_readers_beyond_the_limit_are_turned_away(tmp_path: Path) -> 
         writer.close()
 
 
+async def test_one_address_does_not_keep_all_others_from_their_mail(tmp_path: Path) -> None:
+    """Who waits without signing in holds a place for ten minutes: one address gets only so many."""
+    limits = {"max_connections": 9, "max_connections_per_address": 2}
+    async with house(tmp_path, pop3=limits) as node, contextlib.AsyncExitStack() as stack:
+
+        async def call(host: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            caller = await asyncio.open_connection("127.0.0.1", port(node, "pop3"), local_addr=(host, 0))
+            stack.callback(caller[1].close)
+            return caller
+
+        (first, leaver), (second, _) = await call("127.0.0.2"), await call("127.0.0.2")
+        assert {(await one.readline())[:3] for one in (first, second)} == {b"+OK"}
+        third, _ = await call("127.0.0.2")
+        assert (await third.read()).startswith(b"-ERR [SYS/TEMP] Too many connections from your address; try again")
+        other, _ = await call("127.0.0.3")
+        assert (await other.readline()).startswith(b"+OK")
+        leaver.write(b"QUIT\r\n")
+        await first.read()
+        async with asyncio.timeout(10):
+            while node.readers.count > 2:  # noqa: ASYNC110  (the loop hears of its going)
+                await asyncio.sleep(0)
+        again, _ = await call("127.0.0.2")
+        assert (await again.readline()).startswith(b"+OK")
+
+
 async def test_stopping_tells_idle_clients_and_waits_for_nobody_else(tmp_path: Path) -> None:
     async with asyncio.timeout(10):
         node = Node(configuration(tmp_path))

@@ -140,6 +140,26 @@ async def test_a_renewed_certificate_is_shown_without_a_restart(tmp_path: Path, 
             assert (await old.says("NOOP")).startswith("250 ")
 
 
+async def test_devices_are_shown_a_renewed_certificate_as_well(tmp_path: Path, files: Files) -> None:
+    """They are forgiven old TLS, by a context of their own."""
+    tls = files.write("first", "mx.house.test") | {"reload": 0}
+    listener = [{"role": "device", "port": 0, "tls": "implicit"}]
+    device = [{"name": "printer", "sender": "office@example.org", "networks": ["127.0.0.0/8"]}]
+    async with house(tmp_path / "data", tls=tls, listener=listener, device=device) as node:
+
+        async def shown() -> tuple[str, ...]:
+            async with call(node, "device", ssl=opportunistic_context(), server_hostname="mx.house.test") as caller:
+                assert (await caller.hears()).startswith("220 ")
+                certificate = shown_by(caller.writer.get_extra_info("ssl_object"))
+                assert certificate is not None
+                return dns_names(certificate)
+
+        assert await shown() == ("mx.house.test",)
+        files.write("first", "new.house.test")
+        node.certificates.look()
+        assert await shown() == ("new.house.test",)
+
+
 async def test_a_bad_new_certificate_is_said_loudly_and_the_old_one_kept(tmp_path: Path, files: Files) -> None:
     tls = files.write("first", "mx.house.test") | {"reload": 0}
     async with house(tmp_path / "data", tls=tls) as node:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import threading
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -803,6 +804,36 @@ async def test_a_clock_that_jumps_makes_no_second_attempt(opened: OpenOffice, cl
     office.carrier.gate.set()
     await office.quiet()
     assert sorted(office.carrier.brought) == ["next@away.test", "other@else.test", "tried@away.test"]
+    assert office.store.counts() == {}
+    assert office.spool.in_memory == 0
+
+
+async def test_a_clock_that_jumps_while_an_attempt_is_settled_makes_no_second_one(
+    opened: OpenOffice, clock: ManualClock
+) -> None:
+    """The look for due work and the settlement come into one commit, and the settlement is the second."""
+    office = opened()
+    office.carrier.gate = asyncio.Event()
+    await office.take("tried@away.test")
+    await office.until(lambda: office.carrier.attempts)
+    clock._now += DAY
+    other = intake_for(office.spool, "other@else.test", sender="alice@example.test", now=clock.now())
+    await accepted(office.spool, other, clock.now())
+    release = threading.Event()
+    busy = asyncio.ensure_future(office.spool.database.written(lambda _connection: release.wait(LIMIT)))
+    await asyncio.sleep(0)
+    office.scheduler.accepted(other)  # has it look for due work
+    for _ in range(10):
+        await asyncio.sleep(0)
+    office.carrier.gate.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    release.set()
+    await busy
+    await office.quiet()
+    assert sorted(office.carrier.brought) == ["other@else.test", "tried@away.test"]
+    await office.passes(2 * office.lease)  # nor when the second claim's lease is over
+    assert sorted(office.carrier.brought) == ["other@else.test", "tried@away.test"]
     assert office.store.counts() == {}
     assert office.spool.in_memory == 0
 

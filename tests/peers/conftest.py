@@ -12,15 +12,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from node_process import PASSWORD, NodeProcess, run
 from postfix import Postfix
+
+import glasspost
+from glasspost.node.permissions import readable_by_all
 
 _HERE = Path(__file__).parent
 _REMEDY = "run `make peers`"
@@ -42,11 +46,22 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.line(reason.removeprefix("Skipped: "))
 
 
-def _missing(what: str) -> None:
+def _missing(what: str) -> NoReturn:
     message = f"peer missing: {what}"
     if os.environ.get("CI") == "true":
         pytest.fail(message, pytrace=False)
     pytest.skip(message)
+
+
+@pytest.fixture
+def everybodys_glasspost() -> list[str]:
+    """The command, by a Python that everybody may run: one that lies in root's own home is of no use to its user."""
+    program = "import sys; sys.path[:0] = sys.argv.pop(1).split(':'); from glasspost.cli.main import run; run()"
+    path = ":".join([str(Path(glasspost.__file__).parents[1]), *(one for one in sys.path if "site-packages" in one)])
+    for python in (Path(sys.executable).resolve(), Path("/usr/bin/python3.11")):
+        if python.exists() and readable_by_all(python):
+            return [str(python), "-c", program, path]
+    _missing("a Python that everybody may run (Debian package: python3); install it outside of root's home")
 
 
 @pytest.fixture

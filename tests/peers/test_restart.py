@@ -16,9 +16,6 @@ import pytest
 from letters import PLAIN
 from node_process import PASSWORD, NodeProcess, until
 
-import glasspost
-from glasspost.node.permissions import readable_by_all
-
 GLASSPOST = Path(sys.executable).with_name("glasspost")
 NewNode = Callable[..., NodeProcess]
 
@@ -177,21 +174,13 @@ def test_sockets_of_systemd_are_listened_on_by_name_and_by_place(tmp_path: Path)
         placed.close()
 
 
-def everybodys_glasspost() -> list[str]:
-    """The command, by a Python that everybody may run: one that lies in root's own home is of no use to its user."""
-    program = "import sys; sys.path[:0] = sys.argv.pop(1).split(':'); from glasspost.cli.main import run; run()"
-    path = ":".join([str(Path(glasspost.__file__).parents[1]), *(one for one in sys.path if "site-packages" in one)])
-    for python in (Path(sys.executable).resolve(), Path("/usr/bin/python3.11")):
-        if python.exists() and readable_by_all(python):
-            return [str(python), "-c", program, path]
-    pytest.skip("everybody may run no Python here")
-
-
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
 
 @root_only
-def test_a_node_started_as_root_binds_reads_and_becomes_its_user(open_folder: Path) -> None:
+def test_a_node_started_as_root_binds_reads_and_becomes_its_user(
+    open_folder: Path, everybodys_glasspost: list[str]
+) -> None:
     """A port below 1024, a password file that only root may read, and a data folder that is not there yet."""
     port = next(port for port in range(1000, 700, -1) if _is_free(port))
     secret = open_folder / "password"
@@ -202,7 +191,7 @@ def test_a_node_started_as_root_binds_reads_and_becomes_its_user(open_folder: Pa
         f'[[listener]]\nrole = "mx"\nport = {port}\n'
         f'[[smarthost]]\nhost = "127.0.0.1"\nport = 9\nusername = "u"\npassword_file = "{secret}"',
         top='user = "nobody"',
-        command=everybodys_glasspost(),
+        command=everybodys_glasspost,
     )
     node.start()
     try:
@@ -224,7 +213,9 @@ def test_a_node_started_as_root_binds_reads_and_becomes_its_user(open_folder: Pa
 
 
 @root_only
-def test_root_follows_no_link_that_the_user_laid_into_the_data_folder(open_folder: Path) -> None:
+def test_root_follows_no_link_that_the_user_laid_into_the_data_folder(
+    open_folder: Path, everybodys_glasspost: list[str]
+) -> None:
     precious = open_folder / "precious"
     precious.write_text("do not lose me")
     precious.chmod(0o600)
@@ -233,7 +224,7 @@ def test_root_follows_no_link_that_the_user_laid_into_the_data_folder(open_folde
     (data / "node.lock").symlink_to(precious)
     nobody = pwd.getpwnam("nobody")
     os.chown(data, nobody.pw_uid, nobody.pw_gid)
-    node = NodeProcess(open_folder, top='user = "nobody"', command=everybodys_glasspost())
+    node = NodeProcess(open_folder, top='user = "nobody"', command=everybodys_glasspost)
     with pytest.raises(AssertionError, match=r"node\.lock"):
         node.start()
     assert precious.read_text() == "do not lose me"

@@ -10,61 +10,19 @@ import smtplib
 import socket
 import ssl
 import subprocess
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import apsw
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
 from letters import PLAIN
-from node_process import PASSWORD, NodeProcess, run
+from node_process import PASSWORD, run
+from owner import BY_TOKEN, OWNER, TOKEN, Place
 from scramp import ScramClient
 
 Program = Callable[..., str]
 Curl = Callable[..., bytes]
-OWNER = "owner@here.test"
-KEY = ec.generate_private_key(ec.SECP256R1())  # its tokens fit into a line of msmtp's settings
-TOKEN = jwt.encode(
-    {"iss": "https://id.test", "aud": "mail", "email": OWNER, "exp": time.time() + 3600}, KEY, "ES256", {"kid": "1"}
-)
-BY_TOKEN = ("OAUTHBEARER", "XOAUTH2")
-OLD_DEVICES = """
-[[listener]]
-role = "submission"
-port = 0
-cram_md5 = true
-[[listener]]
-role = "pop3"
-port = 0
-cram_md5 = true
-[oauth]
-issuer = "https://id.test"
-audience = "mail"
-jwks_file = "jwks.json"
-"""
-
-
-class Place:
-    """A node that offers everything, on the ports of its additional listeners."""
-
-    def __init__(self, folder: Path) -> None:
-        key = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(KEY.public_key()))
-        (folder / "jwks.json").write_text(json.dumps({"keys": [{**key, "kid": "1"}]}))
-        self.node = NodeProcess(folder, OLD_DEVICES).start()
-        self.node.add_account(OWNER)
-        self.app = self.node.tell("account", "app-password", "add", OWNER, "old", "--cram-md5").strip()
-        self.submission, self.pop3 = (port for _, port in self.node.doors[-2:])
-
-    def secret(self, mechanism: str) -> str:
-        return TOKEN if mechanism in BY_TOKEN else self.app if mechanism == "CRAM-MD5" else PASSWORD
-
-    def how(self) -> str:
-        """The last sign-in, as the transcript has it."""
-        last = self.node.ask("conversations", "list")[0]
-        return self.node.tell("conversations", "show", last["id"])
 
 
 @pytest.fixture(scope="module")

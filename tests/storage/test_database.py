@@ -66,7 +66,8 @@ class Gate:
 
     async def passed_with(self, *jobs: Any) -> list[Any]:
         waiting = [asyncio.ensure_future(job) for job in (self._job, *jobs)]
-        await asyncio.sleep(0)  # all are in the writer's hands
+        for _ in range(2):
+            await asyncio.sleep(0)  # all are asked for, and then in the writer's hands
         self._open.set()
         return (await results(*waiting))[1:]
 
@@ -79,6 +80,26 @@ async def test_what_waits_together_is_committed_together(opened: Callable[[], Da
     done = await Gate(database).passed_with(*(database.written(adding(number)) for number in range(500)))
     assert done == stored(database) == list(range(500))
     assert database.commits <= 3  # the gate, perhaps the first job with it, and the rest
+
+
+async def test_what_one_round_of_the_loop_asks_for_is_one_commit(opened: Callable[[], Database]) -> None:
+    database = opened()
+    told: list[int] = []
+    all_told = asyncio.Event()
+
+    def done(number: int, error: Exception | None) -> None:
+        assert error is None
+        told.append(number)
+        if len(told) == 10:
+            all_told.set()
+
+    for number in range(10):
+        database.write(adding(number), done)
+        threading.Event().wait(0.002)  # time enough for the writer to set out, if it were told
+    async with asyncio.timeout(LIMIT):
+        await all_told.wait()
+    assert told == list(range(10))
+    assert database.commits == 1
 
 
 async def test_nobody_is_told_before_the_commit(opened: Callable[[], Database]) -> None:

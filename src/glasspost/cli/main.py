@@ -6,16 +6,21 @@ Does not live here: any command (one file per family beside this one).
 
 from __future__ import annotations
 
-import os
+import errno
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from glasspost import __version__
+from glasspost.cli.output import to_nobody
 from glasspost.errors import ConfigurationError, Exit, GlasspostError
+
+# The disk's no: what is written or printed on one that is full.
+_NO_ROOM = {errno.ENOSPC: "no room left on the disk", errno.EDQUOT: "the quota of the disk is used up"}
 
 # Every command: its word, the file beside this one, its name there. A function is a command, a Typer a family of them.
 # They are imported when they are typed: what `serve` needs is no burden for `why`, which is to answer at once.
@@ -102,6 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         result = front_door(_typed(given))(given, standalone_mode=False)
+        sys.stdout.flush()
         return result if isinstance(result, int) else Exit.OK
     except ConfigurationError as error:
         for problem in error.problems:
@@ -114,8 +120,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader (head, less) has had enough; nothing is wrong. Python must not try to flush again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        to_nobody(sys.stdout)
         return Exit.OK
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        to_nobody(sys.stdout)
+        where = f" for {error.filename}" if error.filename else ""
+        _complain(f"{_NO_ROOM[error.errno]}{where}; make room, and try again")
+        return Exit.STORE
     except typer.Abort:
         return 130
     except Exception as error:
@@ -132,4 +145,5 @@ def main(arguments: list[str] | None = None) -> int:
 def _complain(text: str) -> None:
     from glasspost.explain.typography import visible
 
-    print("\n".join(map(visible, f"glasspost: {text}".splitlines())), file=sys.stderr)
+    with suppress(OSError):  # the exit code says it, where stderr is on a full disk
+        print("\n".join(map(visible, f"glasspost: {text}".splitlines())), file=sys.stderr, flush=True)

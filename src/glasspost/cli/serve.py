@@ -11,13 +11,15 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
 from glasspost import __version__
+from glasspost.cli.output import to_nobody
 from glasspost.errors import ConfigurationError, GlasspostError, StoreBroken
 from glasspost.node.supervisor import READY, STOPPING, reloading, tell_supervisor
 
@@ -127,7 +129,7 @@ async def _run(node: Node, source: Source) -> bool:
     # What start-up made stays; what a message makes dies by reference count. Cycles are rare: look for them rarely.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    print(banner(node), flush=True)
+    _say(banner(node))
     tell_supervisor(READY)
     ends = [loop.create_task(event.wait()) for event in (node.broken, stop, replace)]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -137,12 +139,36 @@ async def _run(node: Node, source: Source) -> bool:
         raise StoreBroken("the store cannot be trusted any more; see the log, check the disk, and start again")
     if stop.is_set():
         tell_supervisor(STOPPING)
-        print("glasspost is closing; mail under way is finished first.", flush=True)
+        _say("glasspost is closing; mail under way is finished first.")
         await node.stop()
         return False
-    print("glasspost makes room for its successor; mail under way is finished first.", flush=True)
+    _say("glasspost makes room for its successor; mail under way is finished first.")
     await node.stop(keep_sockets=True)
     return not stop.is_set()  # who says stop meanwhile means it
+
+
+def _say(text: str) -> None:
+    """A line for whoever watches. A full disk, or a reader who is gone, is no reason to stop: it is said to nobody."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        to_nobody(sys.stdout)
+
+
+class _Steady:
+    """stderr for log lines: one that cannot be written, because the log lies on a disk that is full, is lost, and
+    nothing else with it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def banner(node: Node) -> str:
@@ -190,7 +216,7 @@ def _log_to_stderr(level: str) -> None:
             else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Steady(sys.stderr))),
     )
 
 

@@ -3,7 +3,8 @@
 Lives here: `Device`, knowing one by its network or its credentials, and the verdict on MAIL that makes its sender an
 address that the next server takes.
 Does not live here: what is forgiven in its protocol (protocol/smtp_leniency.py), what is done to its message
-(device_content.py), the way on (outbound/, a smarthost), the settings (node/device_settings.py).
+(device_content.py), the way on (outbound/, a smarthost), the settings (node/device_settings.py), counting wrong
+passwords (storage/guesses.py).
 
 Devices have no accounts and no mailboxes: a thief who reads a password out of a camera can send as that camera, to
 whomever it may write to, and read nothing.
@@ -12,10 +13,13 @@ whomever it may write to, and read nothing.
 from __future__ import annotations
 
 import hmac
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+from glasspost.errors import StoreError
 from glasspost.inbound.client import Client
 from glasspost.ip import IpNetwork, read_ip
 from glasspost.mail import reply as say
@@ -23,6 +27,7 @@ from glasspost.mail.address import Address
 from glasspost.mail.envelope import Envelope
 from glasspost.mail.reply import Reply
 from glasspost.protocol.sasl import Credentials, Digest, Question
+from glasspost.storage.guesses import Guesses
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,10 @@ class Device:
 class Bridge:
     """The devices of a listener. All methods answer at once."""
 
+    guesses: Guesses | None = None  # where wrong passwords are counted, over all doors of the node
+
     def __init__(self, devices: Iterable[Device]) -> None:
+        self._secret = os.urandom(32)
         self._devices = tuple(devices)
         self._by_name = {device.username: device for device in self._devices if device.username}
 
@@ -99,7 +107,13 @@ class Bridge:
             client.note(f"device {client.device.name}, by its network")
 
     def judge_sign_in(self, client: Client, question: Question) -> Reply:
-        """AUTH: the device with these credentials, whatever its network says."""
+        """AUTH: the device with these credentials, whatever its network says. Wrong ones are counted, and shut out for
+        a while: not who is a device by its network already, and could do no more with a password."""
+        guesses = self.guesses if client.device is None else None
+        counted = self._counted_as(question.username)
+        if guesses is not None and (by := guesses.standing(client.ip, counted).shut_out):
+            client.note(f"sign-in of a device not checked: shut out after too many failures ({by})")
+            return say.AUTH_TOO_MANY_FAILURES
         match question:
             case Credentials():
                 device = self.sign_in(question.username, question.password)
@@ -108,11 +122,30 @@ class Bridge:
             case _:
                 device = None  # nothing else is offered to devices
         if device is None:
-            client.note("sign-in refused: no device with this name and password")
-            return say.AUTH_FAILED
+            return self._refused(client, counted, guesses)
+        if guesses is not None:
+            with suppress(StoreError):  # a full disk keeps nobody out
+                guesses.right(client.ip, counted)
         client.device = device
         client.note(f"device {device.name}, by its credentials")
         return say.AUTH_OK
+
+    def _refused(self, client: Client, counted: str, guesses: Guesses | None) -> Reply:
+        note = "sign-in refused: no device with this name and password"
+        try:
+            shut = guesses.wrong(client.ip, counted) if guesses is not None else []
+        except StoreError as error:
+            client.note(f"{note}; not counted: {error}")
+            return say.AUTH_TRY_LATER
+        client.note(note + (f"; shut out for a while: {', '.join(shut)}" if shut else ""))
+        return say.AUTH_FAILED
+
+    def _counted_as(self, username: str) -> str:
+        """The name under which failures are counted. One that no device has may be a password typed in the wrong
+        place: a digest of it."""
+        if username in self._by_name:
+            return username
+        return f"unknown-{hmac.digest(self._secret, username.encode(), 'sha256').hex()[:16]}"
 
     def judge_sender(self, client: Client, envelope: Envelope) -> Reply:
         """MAIL: only known devices send; a sender that theirs may not be becomes one that may, so that failures

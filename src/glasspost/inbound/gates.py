@@ -29,12 +29,13 @@ class Arrival:
     """A message that has come in whole and is not accepted yet, as gates see it. They may add header fields on top
     and ask for it to be held; its own octets stay as they came (DESIGN law 7)."""
 
-    __slots__ = ("_draft", "fields", "hold", "scan")
+    __slots__ = ("_draft", "fields", "hold", "scan", "without_header")
 
     def __init__(self, draft: Draft, scan: HeaderScan) -> None:
         self._draft = draft
         self.scan = scan
         self.fields: list[bytes] = []  # whole header fields, each ending in CRLF: put on top, above our Received
+        self.without_header = False  # all of it is text: a blank line comes between what is put on top and it
         self.hold = ""  # why it is to be held for the postmaster instead of delivered; empty: it is not
 
     @property

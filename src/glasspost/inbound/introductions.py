@@ -61,7 +61,7 @@ class HelloName(Gate):
 def _literal_fault(literal: str, ip: str) -> str:
     text = literal.strip("[]").removeprefix("ipv6:")
     try:
-        same = ipaddress.ip_address(text) == ipaddress.ip_address(ip.partition("%")[0])
+        same = read_ip(text) == read_ip(ip)
     except ValueError:
         return "that is no address in brackets"
     return "" if same else "that is not your address"

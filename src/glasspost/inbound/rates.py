@@ -23,6 +23,8 @@ from glasspost.mail.envelope import Envelope, Recipient
 from glasspost.mail.reply import Reply
 
 NONE: Rate = (0, 60.0)
+# What tells a stranger who does not exist here, and so, whoever is not told it, who does.
+_NOBODY = frozenset((say.NO_SUCH_USER.enhanced, say.SENDER_UNKNOWN_HERE.enhanced))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class ClientRateSettings:
 
     connections: Rate = NONE
     network_connections: Rate = NONE
-    unknown: Rate = NONE  # recipients that do not exist
+    unknown: Rate = NONE  # recipients, and senders of ours, that do not exist
     mistakes: Rate = NONE  # commands refused as wrong
 
 
@@ -74,7 +76,7 @@ class ClientRates(Gate):
 
     def refused(self, client: Client, step: str, reply: Reply) -> Step:
         """Who guesses at addresses is told so for a while, and then nothing more."""
-        if reply.enhanced != say.NO_SUCH_USER.enhanced or not client.is_stranger:
+        if reply.enhanced not in _NOBODY or not client.is_stranger:
             return None
         key = counted_as(client.ip)
         if seconds := self._unknown.take(key):
@@ -111,23 +113,31 @@ class MailRates(Gate):
 
 
 class AccountRates(Gate):
-    """Limits on accounts: what a stolen password can do in an hour. Not for known networks, where tests and
-    newsletters come from."""
+    """Limits on accounts, and on devices that have a password: what a stolen one can do in an hour. Not for known
+    networks, where tests and newsletters come from."""
 
     def __init__(self, settings: MailRateSettings, clock: Clock) -> None:
         self._messages = Buckets(settings.messages, clock)
         self._recipients = Buckets(settings.recipients, clock)
 
     def sender(self, client: Client, envelope: Envelope) -> Step:
-        if client.account is None or client.spared:
-            return None
-        if seconds := self._messages.take(client.account.id):
-            return say.ACCOUNT_MESSAGES_TOO_FAST.saying(wait=wait_words(seconds)).because(client.account.address)
+        who = _who_sends(client)
+        if who and (seconds := self._messages.take(who)):
+            return say.ACCOUNT_MESSAGES_TOO_FAST.saying(wait=wait_words(seconds)).because(who)
         return None
 
     def recipient(self, client: Client, envelope: Envelope, recipient: Recipient) -> Step:
-        if client.account is None or client.spared:
-            return None
-        if seconds := self._recipients.take(client.account.id):
-            return say.ACCOUNT_RECIPIENTS_TOO_FAST.saying(wait=wait_words(seconds)).because(client.account.address)
+        who = _who_sends(client)
+        if who and (seconds := self._recipients.take(who)):
+            return say.ACCOUNT_RECIPIENTS_TOO_FAST.saying(wait=wait_words(seconds)).because(who)
         return None
+
+
+def _who_sends(client: Client) -> str:
+    """Whose password could have been stolen, as it is counted; empty: nobody's."""
+    if client.spared:
+        return ""
+    if client.account is not None:
+        return client.account.address
+    device = client.device
+    return f"device {device.name}" if device is not None and device.username else ""

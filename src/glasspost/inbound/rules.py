@@ -11,9 +11,9 @@ Does not live here: the rules (configuration and files), who may relay (policy.p
     deny  recipient old@example.org
 
 The most exact rule wins: the longer network, the whole address before its domain, a domain before those it is below;
-of two for the same the first. An allowed client is spared all checks for strangers, not the rules of relaying. An
-allowed sender is only spared a broader deny: anybody can claim to be it. An allowed recipient gets mail that
-greylisting and DNS lists would refuse.
+of two for the same the first. A rule about a recipient holds for all its details (old+news@example.org). An allowed
+client is spared all checks for strangers, not the rules of relaying. An allowed sender is only spared a broader deny:
+anybody can claim to be it. An allowed recipient gets mail that greylisting and DNS lists would refuse.
 """
 
 from __future__ import annotations
@@ -109,14 +109,16 @@ class RuleBook:
                     return rule
         return None
 
-    def name(self, about: str, address: Address | None) -> Rule | None:
-        """The rule for a sender or a recipient; None is the null sender."""
+    def name(self, about: str, address: Address | None, separator: str = "") -> Rule | None:
+        """The rule for a sender or a recipient; None is the null sender. `separator` parts a user from a detail: what
+        is said of the user holds for all details, where nothing is said of one."""
         if not self._names:
             return None
         if address is None:
             return self._names.get((about, "<>"))
         domain = address.route
-        for pattern in (_key(address), domain):
+        user = _key(address).partition(separator)[0] if separator and separator in address.local[1:] else ""
+        for pattern in (_key(address), f"{user}@{domain}", domain):
             if rule := self._names.get((about, pattern)):
                 return rule
         while domain:
@@ -201,8 +203,10 @@ class NameRules(Gate):
     """The rules about senders and recipients. They bind everybody, also who has signed in. A denied sender may still
     write to the postmaster."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, separator: str) -> None:
+        """`separator`: what parts a user from a detail in addresses of ours (user+detail)."""
         self._rules = rules
+        self._separator = separator
 
     def sender(self, client: Client, envelope: Envelope) -> Step:
         rule = self._rules.book.name("sender", envelope.reverse_path)
@@ -211,7 +215,7 @@ class NameRules(Gate):
 
     def recipient(self, client: Client, envelope: Envelope, recipient: Recipient) -> Step:
         """Senders are refused here and not at MAIL, so that the transcript knows whom they wanted."""
-        rule = self._rules.book.name("recipient", recipient.address)
+        rule = self._rules.book.name("recipient", recipient.address, self._separator)
         client.facts["allowed recipient"] = rule is not None and rule.allows
         if rule is not None and not rule.allows:
             return say.RECIPIENT_DENIED.saying(address=recipient.address).because(rule.words)

@@ -80,6 +80,10 @@ class SmtpSession(Visit):
         core = self._core
         assert core is not None
         match event:
+            case events.Left():
+                self._flush()
+                self.hang_up()
+                return False
             case events.Hello():
                 self._client.hello, self._client.extended = event.name, event.verb != "HELO"
                 self._forget()  # a transaction that was under way is over (RFC 5321 §4.1.4)
@@ -97,10 +101,6 @@ class SmtpSession(Visit):
                 self._bring(event.brought)
             case events.StartTls():
                 return self._begin_tls()
-            case events.Left():
-                self._flush()
-                self.hang_up()
-                return False
         return True
 
     # --- verdicts ---------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ Octets are not changed, with one exception: docs/decisions/0014-bcc.md.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from glasspost.clock import Clock
@@ -23,12 +24,13 @@ from glasspost.mail import reply as say
 from glasspost.mail.address import Address, a_label, address_from_text
 from glasspost.mail.envelope import Envelope
 from glasspost.mail.message import date_text
-from glasspost.mail.originators import fields_named, mailboxes
+from glasspost.mail.originators import fields_named, hidden_field, mailboxes
 from glasspost.mail.reply import Reply
 from glasspost.storage.accounts import Directory
 from glasspost.storage.resolution import Account, Local, fold
 
 LOOKED_AT = 65_536  # octets in which the header must end
+_BARE_CR = re.compile(rb"\r(?!\n)")
 SendAs = Mapping[str, frozenset[str]]  # an account's address -> what else it may send as: addresses and domains
 
 
@@ -54,6 +56,10 @@ class OwnAddresses(Gate):
         head = header_of(arrival)
         if head is None:
             return say.HEADER_TOO_LARGE.saying(limit=LOOKED_AT)
+        if _BARE_CR.search(head):  # only BINARYMIME brings one; some readers take it for a line end
+            return say.HEADER_BROKEN.saying(fault="a CR stands alone in it")
+        if hidden := _hidden(arrival, b"from", b"sender"):
+            return hidden
         found, senders = fields_named(head, b"from"), fields_named(head, b"sender")
         if len(found) > 1 or len(senders) > 1:  # a reader would show one of them; and each costs time to read
             return say.AUTHOR_UNREADABLE.saying(fault="there are several")
@@ -95,7 +101,10 @@ class Completion(Gate):
         head = header_of(arrival)
         if head is None:
             return say.HEADER_TOO_LARGE.saying(limit=LOOKED_AT)
+        if hidden := _hidden(arrival, b"bcc", b"resent-bcc"):
+            return hidden
         scan, added = arrival.scan, []
+        arrival.without_header = not (scan.body_at or scan.separated)
         if not scan.has_date:
             added.append(f"Date: {date_text(self._clock.now())}\r\n")
         if not scan.message_id:
@@ -137,6 +146,16 @@ def header_of(arrival: Arrival) -> bytes | None:
         return None
     head = opening[: scan.body_at] if scan.ended else opening  # BDAT may bring a last field without a line end
     return head if head.endswith(b"\n") or not head else head + b"\n"
+
+
+def _hidden(arrival: Arrival, *names: bytes) -> Reply | None:
+    """The refusal of a message with such a field behind a line that is no field: our reading ends there, others' does
+    not. A message without any header is text from its first line on."""
+    scan = arrival.scan
+    if scan.separated or not scan.ended or not scan.body_at:
+        return None
+    name = hidden_field(arrival.opening(LOOKED_AT)[scan.body_at :], *names)
+    return say.HEADER_BROKEN.saying(fault=f"{name} stands behind a line that is no field") if name else None
 
 
 def _plain(text: str) -> str:

@@ -108,6 +108,8 @@ class Transaction:
             )
         if arrival is not None and arrival.fields:
             intake.head = b"".join(arrival.fields) + intake.head
+        if arrival is not None and arrival.without_header:
+            intake.head += b"\r\n"
         if arrival is not None and arrival.hold:
             assert core.envelope is not None
             intake.recipients = core.envelope.recipients  # also local ones: they are delivered when it is released

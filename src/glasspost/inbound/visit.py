@@ -257,9 +257,10 @@ class Visit(Connection, ABC):
         """Send what was said. Whether that was anything."""
         assert self._core is not None
         output = self._core.chat.take_output()
-        if output:
-            self.send(output)
-        return bool(output)
+        if not output:
+            return False
+        self.send(output)
+        return True
 
     @abstractmethod
     def _run(self) -> None:

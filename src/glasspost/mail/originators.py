@@ -22,6 +22,7 @@ _PLAIN = re.compile(_SPEC)
 # Runs are possessive, and a blank fits in one place only: a field of nothing but blanks costs one pass.
 _NAMED = re.compile(rf'(?:"[^"\\]*+(?:\\.[^"\\]*+)*"[ \t]*+|[^"<>(),:;@\\\[\]]*+)<{_SPEC}>')
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:(.*\n(?:[ \t].*\n)*)")
+_BLANK_LINE = re.compile(rb"\n\r?\n")
 
 PARSED_LIMIT = 2_000  # characters of a field that is not simple: the parser's time grows with their square
 
@@ -36,6 +37,15 @@ def fields_named(head: bytes, *names: bytes) -> list[tuple[int, int, bytes]]:
             found.append((field.start(), field.end(), field[2]))
         at = field.end()
     return found
+
+
+def hidden_field(rest: bytes, *names: bytes) -> str:
+    """A field of one of these names (lower case) that readers might still find where the header has ended for us:
+    behind a line that is no field, and before the first blank line; empty where there is none. `rest` begins with that
+    line."""
+    pattern = rb"^[^a-z\r\n]{0,8}(" + b"|".join(names) + rb")[^a-z0-9\r\n:]{0,8}:"
+    found = re.compile(pattern, re.IGNORECASE | re.MULTILINE).search(_BLANK_LINE.split(rest, 1)[0])
+    return found[1].decode().title() if found is not None else ""
 
 
 def mailboxes(value: bytes) -> list[Address] | str:

@@ -55,6 +55,7 @@ def _no(text: str, code: str = "") -> Pop3Reply:
 # --- greeting and leave-taking ------------------------------------------------------------------------------
 GREETING = _yes("{hostname} POP3 glasspost")  # no timestamp in angle brackets: APOP is not offered
 TOO_MANY_CONNECTIONS = _no("Too many connections; try again later", "SYS/TEMP")
+TOO_MANY_CONNECTIONS_FROM_YOU = _no("Too many connections from your address; try again later", "SYS/TEMP")
 BYE = _yes("Bye")
 BYE_REMOVED = _yes("Bye; removed: {removed}, left: {left}")
 NOT_REMOVED = _no("Nothing was removed: something broke on our side; try again later", "SYS/TEMP")

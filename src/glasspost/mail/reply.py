@@ -11,7 +11,7 @@ the greeting, nor in the replies to HELO and EHLO (RFC 2034 §3).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)\s*")
 
@@ -24,6 +24,7 @@ class Reply:
     enhanced: str
     text: str
     reason: str = ""
+    _wire: bytes = field(default=b"", init=False, repr=False, compare=False)  # once it was encoded: most are constant
 
     @property
     def positive(self) -> bool:
@@ -54,9 +55,15 @@ class Reply:
 
     def encode(self) -> bytes:
         """The reply as it goes over the wire, one or more lines (RFC 5321 §4.2.1)."""
-        if "\n" not in self.text:
-            return f"{self.code} {self.enhanced} {self.text}\r\n".encode() if self.enhanced else self._plain()
-        return _encode_lines(self)
+        return self._wire or self._encoded()
+
+    def _encoded(self) -> bytes:
+        if "\n" in self.text:
+            wire = _encode_lines(self)
+        else:
+            wire = f"{self.code} {self.enhanced} {self.text}\r\n".encode() if self.enhanced else self._plain()
+        object.__setattr__(self, "_wire", wire)
+        return wire
 
     def _plain(self) -> bytes:
         line = f"{self.code} {self.text}"
@@ -192,7 +199,7 @@ RECIPIENT_DENIED = Reply(550, "5.7.1", "<{address}>: this address takes no mail"
 CONNECTIONS_TOO_FAST = Reply(421, "4.7.0", "Too many connections from your address lately; try again in {wait}")
 NETWORK_TOO_FAST = Reply(421, "4.7.0", "Too many connections from your network lately; try again in {wait}")
 TOO_MANY_MISTAKES = Reply(421, "4.7.0", "Too many errors from your address lately; try again in {wait}")
-TOO_MANY_UNKNOWN = Reply(421, "4.7.0", "Too many unknown recipients from your address; try again in {wait}")
+TOO_MANY_UNKNOWN = Reply(421, "4.7.0", "Too many unknown recipients or senders from your address; try again in {wait}")
 MESSAGES_TOO_FAST = Reply(450, "4.7.1", "Too many messages from your address lately; try again in {wait}")
 RECIPIENTS_TOO_FAST = Reply(452, "4.5.3", "Too many recipients from your address lately; try again in {wait}")
 ACCOUNT_MESSAGES_TOO_FAST = Reply(
@@ -205,7 +212,7 @@ SPOKE_EARLY = Reply(554, "5.5.1", "You spoke before the greeting; wait for the 2
 HELLO_REFUSED = Reply(550, "5.7.1", "The name in EHLO or HELO is not taken: {fault}")
 REVERSE_NAME_REFUSED = Reply(550, "5.7.25", "Your address has no confirmed name in the DNS: {fault}")
 REVERSE_NAME_LATER = Reply(450, "4.7.25", "Your address has no confirmed name in the DNS: {fault}")
-SENDER_UNKNOWN_HERE = Reply(550, "5.7.1", "<{address}>: nobody here has this address to send from")
+SENDER_UNKNOWN_HERE = Reply(550, "5.1.0", "<{address}>: nobody here has this address to send from")
 SENDER_DOMAIN_REFUSED = Reply(550, "5.1.8", "<{address}>: the sender's domain cannot take a reply: {fault}")
 SENDER_DOMAIN_LATER = Reply(451, "4.1.8", "<{address}>: the sender's domain cannot be looked up: {fault}")
 ONE_RECIPIENT_OF_REPORTS = Reply(452, "4.5.3", "A report (null sender) has one recipient; send to the next one apart")
@@ -216,6 +223,7 @@ GREYLISTED = Reply(451, "4.7.1", "Greylisted: we do not know each other yet; try
 SENDER_NOT_YOURS = Reply(550, "5.7.1", "<{address}>: your account may not send from this address")
 AUTHOR_NOT_YOURS = Reply(550, "5.7.1", "From: <{address}>: your account may not write in this name")
 AUTHOR_UNREADABLE = Reply(550, "5.6.0", "The From field cannot be read: {fault}")
+HEADER_BROKEN = Reply(550, "5.6.0", "The header is broken: {fault}")
 HEADER_TOO_LARGE = Reply(552, "5.3.4", "The header of the message does not end within {limit} octets")
 
 # --- what the client says where the other side said nothing -----------------------------------------------------

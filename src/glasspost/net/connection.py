@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import cast
 
 from glasspost.net.leaving import Leaving
 from glasspost.net.tls_transport import TlsTransport
 
 HANDSHAKE_SECONDS = 30  # for a TLS handshake; whoever needs longer is cut off
+LOOK_SECONDS = 60  # until the clock is first looked at: a deadline that comes nearer meanwhile needs no other alarm
 SHUTDOWN_SECONDS = 3  # for TLS to say goodbye; uvloop would keep a dead peer's transport for 30
 
 
@@ -111,7 +111,8 @@ class Connection(asyncio.Protocol):
         if self._alarm_at > deadline + 1.0:
             if self._alarm is not None:
                 self._alarm.cancel()
-            self._set_alarm(seconds, deadline)
+            sooner = min(seconds, LOOK_SECONDS)
+            self._set_alarm(sooner, deadline - seconds + sooner)
 
     def _set_alarm(self, seconds: float, at: float) -> None:
         self._alarm_at = at
@@ -123,8 +124,9 @@ class Connection(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Write; dropped silently once the connection is gone, as `lost` has said or will say."""
-        if data and self.transport is not None and not self.transport.is_closing():
-            self.transport.write(data)
+        transport = self.transport
+        if data and transport is not None and not transport.is_closing():
+            transport.write(data)
 
     def pause(self) -> None:
         """Take no more bytes from the peer: the kernel's buffer, then the peer, will wait."""
@@ -212,12 +214,13 @@ class Connection(asyncio.Protocol):
         answers the same questions."""
         if self.transport is None:
             return None
-        return cast("ssl.SSLObject | None", self.transport.get_extra_info("ssl_object"))
+        found: ssl.SSLObject | None = self.transport.get_extra_info("ssl_object")
+        return found
 
     # --- asyncio's side ---------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = transport  # type: ignore[assignment]  # of a stream, it is a whole Transport
         if self.upgrading:
             return
         name = transport.get_extra_info("peername")

@@ -16,23 +16,24 @@ import warnings
 from pathlib import Path
 
 from glasspost.errors import ConfigurationError, Problem
+from glasspost.net.tls import ServerContext, load_pair, why_not
 
 # No anonymous key exchange and none without encryption: a device that knows only those may as well speak in the clear.
 _CIPHERS = "DEFAULT:!aNULL:!eNULL:@SECLEVEL=0"
 
 
-def old_server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+def old_server_context(certificate: Path, key: Path) -> ServerContext:
     """A context that takes TLS 1.0 to 1.3. Raises ConfigurationError where the files do not fit."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of old versions; here they are the point
         context.minimum_version = ssl.TLSVersion.TLSv1
     context.set_ciphers(_CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
+        load_pair(context, certificate, key)
+    except OSError as error:
         raise ConfigurationError(
-            [Problem(str(certificate), 0, "bridge.certificate", f"cannot be used: {error}")]
+            [Problem(str(certificate), 0, "bridge.certificate", f"cannot be used: {why_not(error)}")]
         ) from None
     return context

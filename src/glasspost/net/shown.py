@@ -9,8 +9,9 @@ Does not live here: how strict the TLS is, and the self-signed certificate (tls.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,14 +54,16 @@ class _Shown:
 class ShownCertificates:
     """All pairs of a node. `context` is for the listeners. Raises ConfigurationError where a pair does not fit."""
 
-    def __init__(self, pairs: Sequence[Pair], minimum: str) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], minimum: str = "1.2", *, make: Callable[[Path, Path], ServerContext] | None = None
+    ) -> None:
         """The first pair is for whoever asks for no name, or for one that no certificate is for. `minimum`: "1.2" or
-        "1.3"."""
-        self._minimum = minimum
+        "1.3". `make`: contexts of another strictness, in place of `server_context`."""
+        self._make = make or partial(server_context, minimum=minimum)
         self._shown = [self._read(pair) for pair in pairs]
         self._by_name: dict[str, _Shown] = {}
         self._index()
-        self.context = server_context(*pairs[0], minimum)
+        self.context = self._make(*pairs[0])
         self.context.sni_callback = self._choose  # asked at each handshake, also where no name is given
 
     @property
@@ -96,7 +99,7 @@ class ShownCertificates:
 
     def _read(self, pair: Pair) -> _Shown:
         state = _stamps(pair)  # before the reading: what is written meanwhile is a change at the next look
-        context = server_context(*pair, self._minimum)
+        context = self._make(*pair)
         certificate = x509.load_pem_x509_certificates(pair.certificate.read_bytes())[0]
         context.shows = in_short(certificate)
         return _Shown(pair, state, context, dns_names(certificate))

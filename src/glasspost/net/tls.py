@@ -55,17 +55,23 @@ def server_context(certificate: Path, key: Path, minimum: str) -> ServerContext:
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.num_tickets = 1  # mail servers seldom come back at once
     try:
-        # An empty passphrase, because OpenSSL would otherwise ask for one at the terminal.
-        context.load_cert_chain(certificate, key, password=lambda: b"")
-    except (OSError, ssl.SSLError) as error:
+        load_pair(context, certificate, key)
+    except OSError as error:
         raise ConfigurationError(
-            [Problem(str(certificate), 0, "tls.certificate", f"cannot be used: {_why(error)}")]
+            [Problem(str(certificate), 0, "tls.certificate", f"cannot be used: {why_not(error)}")]
         ) from None
     remember(context, certificate)
     return context
 
 
-def _why(error: OSError) -> str:
+def load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """What a server's context shows. Raises OSError, of which ssl.SSLError is one."""
+    # An empty passphrase, because OpenSSL would otherwise ask for one at the terminal, and wait.
+    context.load_cert_chain(certificate, key, password=lambda: b"")
+
+
+def why_not(error: OSError) -> str:
+    """Why certificate and key cannot be used, in words."""
     if isinstance(error, ssl.SSLError):
         if error.reason == "KEY_VALUES_MISMATCH":
             return "the key is not the key of this certificate"
@@ -94,7 +100,7 @@ def verifying_context(authorities: Iterable[Path] = (), *, any_name: bool = Fals
         try:
             context.load_verify_locations(path)
         except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError([Problem(str(path), 0, "ca_file", f"cannot be used: {_why(error)}")]) from None
+            raise ConfigurationError([Problem(str(path), 0, "ca_file", f"cannot be used: {why_not(error)}")]) from None
     if not own:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     return context
@@ -122,7 +128,9 @@ class ClientContexts:
                 return known[1]
             if isinstance(error, ConfigurationError):
                 raise
-            raise ConfigurationError([Problem(str(ca_file), 0, "ca_file", f"cannot be used: {_why(error)}")]) from None
+            raise ConfigurationError(
+                [Problem(str(ca_file), 0, "ca_file", f"cannot be used: {why_not(error)}")]
+            ) from None
         self._verifying[str(ca_file), any_name] = (moment, context)
         return context
 

@@ -87,17 +87,21 @@ class Limits(Section):
     recipients: Rate = Field(default=NO_RATE, description="Recipients from one address; more get 452.")
     unknown_recipients: Rate = Field(
         default=RateValue(50, HOUR),
-        description="Recipients from one address that do not exist; then it is sent away for a while (421).",
+        description="Recipients from one address that do not exist, and senders at our domains that do not "
+        "(checks.own_senders): both would tell who does. Then it is sent away for a while (421).",
     )
     mistakes: Rate = Field(
         default=RateValue(100, HOUR),
         description="Commands of one address that were refused as wrong; then it is sent away for a while (421).",
     )
     account_messages: Rate = Field(
-        default=RateValue(500, HOUR), description="Messages of one account, over all its connections; more get 450."
+        default=RateValue(500, HOUR),
+        description="Messages of one account, or one [[device]] with a password, over all its connections; more get "
+        "450.",
     )
     account_recipients: Rate = Field(
-        default=RateValue(2000, HOUR), description="Recipients of one account, over all messages; more get 452."
+        default=RateValue(2000, HOUR),
+        description="Recipients of one account, or one [[device]] with a password, over all messages; more get 452.",
     )
     tarpit: Duration = Field(
         default=0.0,

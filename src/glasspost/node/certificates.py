@@ -53,6 +53,7 @@ class Certificates:
             if any(listener.tls != "none" for listener in config.listener)
             else None
         )
+        self.watched = [self._shown] if self._shown is not None else []  # and what devices are shown besides
 
     @property
     def context(self) -> ssl.SSLContext | None:
@@ -66,9 +67,7 @@ class Certificates:
 
     def look(self) -> None:
         """Show from now on what has changed on the disk, and say so. A few calls of stat(2) where nothing has."""
-        if self._shown is None:
-            return
-        for change in self._shown.look():
+        for change in [change for shown in self.watched for change in shown.look()]:
             if change.fault:
                 log.error(
                     "THE NEW CERTIFICATE CANNOT BE USED, the one before it is shown on",

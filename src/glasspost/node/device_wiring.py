@@ -14,6 +14,7 @@ from pathlib import Path
 from glasspost.inbound.bridge import Bridge, Device
 from glasspost.inbound.entrance import InboundSettings
 from glasspost.net.old_tls import old_server_context
+from glasspost.net.shown import Pair, ShownCertificates
 from glasspost.net.tls import self_signed
 from glasspost.node.settings import Config, Listener
 from glasspost.protocol.smtp_leniency import Leniency
@@ -49,15 +50,23 @@ def for_devices(config: Config, listener: Listener, settings: InboundSettings) -
     return replace(settings, offer=offer, cleartext_auth=forgiving.cleartext_auth)
 
 
-def tls_context(config: Config, folder: Path, usual: ssl.SSLContext | None) -> ssl.SSLContext | None:
-    """What listeners of role device show: `usual`, what all others show, unless old TLS is forgiven.
+def tls_context(
+    config: Config, folder: Path, usual: ssl.SSLContext | None, watched: list[ShownCertificates] | None = None
+) -> ssl.SSLContext | None:
+    """What listeners of role device show: `usual`, what all others show, unless old TLS is forgiven. `watched` gets
+    what has to be looked at for renewed files.
 
     Raises ConfigurationError where the files cannot be used."""
     forgiving, tls = config.bridge, config.tls
     if usual is None or Leniency.OLD_TLS not in forgiving.lenient:
         return usual
     if forgiving.certificate is not None and forgiving.key is not None:
-        return old_server_context(forgiving.certificate, forgiving.key)
-    if tls.certificate is not None and tls.key is not None:
-        return old_server_context(tls.certificate, tls.key)
-    return old_server_context(*self_signed(folder, config.node.hostname, rsa=True))
+        pair = Pair(forgiving.certificate, forgiving.key)
+    elif tls.certificate is not None and tls.key is not None:
+        pair = Pair(tls.certificate, tls.key)
+    else:
+        pair = Pair(*self_signed(folder, config.node.hostname, rsa=True))
+    shown = ShownCertificates([pair], make=old_server_context)
+    if watched is not None:
+        watched.append(shown)
+    return shown.context

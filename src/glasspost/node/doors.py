@@ -21,6 +21,7 @@ from glasspost.net.accepting import Accepting
 from glasspost.net.connection import Connection
 from glasspost.net.listening import Inheritance, open_listener
 from glasspost.node import device_wiring
+from glasspost.node.certificates import Certificates
 from glasspost.node.settings import Config, Listener
 
 log = structlog.get_logger("node")
@@ -58,12 +59,13 @@ def bind(config: Config, inheritance: Inheritance) -> list[socket.socket]:
     return bound
 
 
-def shown_tls(config: Config, folder: Path, usual: ssl.SSLContext | None) -> list[ssl.SSLContext | None]:
-    """What each listener shows; None where it has no TLS. `usual`: what all but devices are shown."""
+def shown_tls(config: Config, folder: Path, certificates: Certificates) -> list[ssl.SSLContext | None]:
+    """What each listener shows; None where it has no TLS. Devices may be shown something else than all others."""
+    usual, watched = certificates.context, certificates.watched
     return [
         None
         if listener.tls == "none"
-        else (device_wiring.tls_context(config, folder, usual) if listener.role == "device" else usual)
+        else (device_wiring.tls_context(config, folder, usual, watched) if listener.role == "device" else usual)
         for listener in config.listener
     ]
 

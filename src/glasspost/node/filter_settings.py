@@ -39,7 +39,8 @@ def read_filter_url(value: object) -> str:
     """`http://127.0.0.1:11333`; https too. Empty: none."""
     text = value.strip().rstrip("/") if isinstance(value, str) else "?"
     if text and not re.fullmatch(r"https?://[^/\s?#@]+(/[^\s?#]*)?", text):
-        raise ValueError(f'"{text}" is no address of an rspamd. Write it like "http://127.0.0.1:11333".')
+        named = "That" if "@" in text else f'"{text}"'  # a password may stand before the @
+        raise ValueError(f'{named} is no address of an rspamd. Write it like "http://127.0.0.1:11333".')
     return text
 
 

@@ -88,12 +88,13 @@ class Gatehouse:
         if strangers or checks.rules or checks.rule_files or listener.role == "submission":
             yield ClientRules(self._rules)
         if self._rules.about_names:
-            yield NameRules(self._rules)
+            yield NameRules(self._rules, self._config.mailboxes.detail_separator)
         if strangers:
             yield self._client_rates
             if limits.messages.many or limits.recipients.many:
                 yield self._mail_rates
-        if listener.role == "submission" and (limits.account_messages.many or limits.account_recipients.many):
+        signs_in = listener.role in ("submission", "device")
+        if signs_in and (limits.account_messages.many or limits.account_recipients.many):
             yield self._account_rates
         if strangers and limits.tarpit:
             yield Tarpit(limits.tarpit, limits.tarpit_longest, self._clock)

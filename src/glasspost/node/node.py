@@ -48,8 +48,7 @@ from glasspost.outbound.reports import Reports
 from glasspost.outbound.routes import Router
 from glasspost.outbound.scheduler import Scheduler
 from glasspost.protocol.pop3_events import Pop3Settings
-from glasspost.retrieval.pop3 import Pop3Session
-from glasspost.retrieval.turned_away import TurnedAway
+from glasspost.retrieval.admission import Pop3Visit
 from glasspost.storage.accounts import Directory
 from glasspost.storage.database import Database
 from glasspost.storage.folder import Folder
@@ -87,7 +86,7 @@ class Node:
         self._own = OwnAddresses()
         self._handshakes = FailedHandshakes(self.clock)
         self._smtp_sessions: set[Visit] = set()
-        self._pop3_sessions: weakref.WeakSet[Pop3Session] = weakref.WeakSet()
+        self._pop3_sessions: weakref.WeakSet[Pop3Visit] = weakref.WeakSet()
 
     async def start(self) -> None:
         """Open the store, take back what a predecessor left, open the doors, begin to deliver."""
@@ -106,7 +105,7 @@ class Node:
             with rights.as_user() if self.config.tls.certificate is None else nullcontext():
                 # Where none is configured it is made in the data folder, which is the user's.
                 self.certificates = Certificates(self.config, self.folder.path)
-                self._shown = shown_tls(self.config, self.folder.path, self.certificates.context)
+                self._shown = shown_tls(self.config, self.folder.path, self.certificates)
             bridges = [device_wiring.bridge(self.config, listener) for listener in self.config.listener]
             rights.give_up()
             must_be_readable(self.config)
@@ -210,6 +209,7 @@ class Node:
         self.gatehouse = Gatehouse(config, self.folder, self.directory, self._resolver, self.clock)
         self.gatehouse.start(loop)
         self.limits = ConnectionLimits(config.smtp.max_connections, config.smtp.max_connections_per_address)
+        self.readers = ConnectionLimits(config.pop3.max_connections, config.pop3.max_connections_per_address)
         self._burden = Burden(config.smtp.max_memory)
         self.remote = RemoteCourier(
             wiring.remote_settings(config),
@@ -279,6 +279,8 @@ class Node:
         bridge: Bridge | None,
     ) -> Callable[[], Connection]:
         assert self.gatehouse is not None
+        if bridge is not None:
+            bridge.guesses = self.guesses
         entrance = Entrance(
             settings=wiring.inbound_settings(self.config, listener),
             policy=self.policy,
@@ -305,10 +307,8 @@ class Node:
         self.pop3_settings[number] = wiring.pop3_settings(self.config, self.config.listener[number])
 
         def visit() -> Connection:
-            if sum(reader.is_here for reader in self._pop3_sessions) >= self.config.pop3.max_connections:
-                return TurnedAway(loop, self._record_pop3)
             settings = self.pop3_settings[number]
-            session = Pop3Session(loop, settings, self.desk, self.mailboxes, self._record_pop3, context)
+            session = Pop3Visit(self.readers, loop, settings, self.desk, self.mailboxes, self._record_pop3, context)
             session.handshakes = self._handshakes
             self._pop3_sessions.add(session)
             return session
@@ -364,8 +364,8 @@ class Node:
 
     def _store_broke(self, fault: StoreBroken) -> None:
         """A write failed in the disk's hands: nothing more may be promised by this process."""
-        log.critical("the store cannot be trusted any more; stopping", error=str(fault))
         self.broken.set()
+        log.critical("the store cannot be trusted any more; stopping", error=str(fault))
 
 
 def raise_descriptor_limit() -> None:

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 from glasspost.net.token_endpoint import OauthClient as Client
 from glasspost.node.relay_settings import Smarthost
 from glasspost.node.secret_sources import SecretSource
-from glasspost.node.sign_in_settings import is_safe
+from glasspost.node.sign_in_settings import NOT_SAFE, is_safe
 from glasspost.node.values import File, Kind, Secret, Section, Text
 
 
@@ -53,7 +53,7 @@ class OauthClient(Section):
         for key in ("token_url", "device_url"):
             url = getattr(self, key)
             if (url or key == "token_url") and not is_safe(url):
-                yield key, "Must begin with https:// (http:// only for this machine's own addresses)."
+                yield key, NOT_SAFE
         yield from self._client_secret.contradictions()
 
     def client(self) -> Client:

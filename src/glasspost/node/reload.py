@@ -50,9 +50,10 @@ def put_in(node: Node, config: Config) -> None:
     router = node.new_router(config)
     contexts = node.new_contexts(config)
     bearers = wiring.bearers(config, node.clock, node.remote.bearers)
-    smtp = config.smtp
+    smtp, pop3 = config.smtp, config.pop3
     node.policy.settings = wiring.policy_settings(config)
     node.limits.change(smtp.max_connections, smtp.max_connections_per_address)
+    node.readers.change(pop3.max_connections, pop3.max_connections_per_address)
     assert node.gatehouse is not None
     node.gatehouse.adopt(config)
     for listener, entrance in node.entrances:

@@ -232,7 +232,7 @@ class Smtp(Section):
         description="Connections at one time, over all smtp listeners; more are sent away (421).",
     )
     max_connections_per_address: Count = Field(
-        default=100, description="Connections at one time from one address; 0 is no limit."
+        default=100, description="Connections at one time from one address (of IPv6, a /64); 0 is no limit."
     )
     max_memory: Size = Field(
         default=64 * MB,
@@ -282,6 +282,9 @@ class Pop3(Section):
     )
     max_connections: Positive = Field(
         default=1000, description="Connections at one time, over all pop3 listeners; more are sent away."
+    )
+    max_connections_per_address: Count = Field(
+        default=50, description="Connections at one time from one address (of IPv6, a /64); 0 is no limit."
     )
     headers_in_utf8: Literal["refuse", "send"] = Field(
         default="send",

@@ -83,7 +83,7 @@ class Oauth(Section):
         for key in ("jwks_url", "introspection_url"):
             url = getattr(self, key)
             if url and not is_safe(url):
-                yield key, "Must begin with https:// (http:// only for this machine's own addresses)."
+                yield key, NOT_SAFE
         if self.jwks_url or self.jwks_file:
             for key in ("issuer", "audience"):
                 if not getattr(self, key):
@@ -99,12 +99,20 @@ class Oauth(Section):
         return SecretSource("client_secret", self.client_secret, self.client_secret_file)
 
 
+NOT_SAFE = (
+    "Must begin with https:// (http:// only for this machine's own addresses), and have no user name or password in "
+    "it: addresses are printed, secrets are not."
+)
+
+
 def is_safe(url: str) -> bool:
-    """https, or http to a loopback address."""
+    """https, or http to a loopback address; and no secret in it, because `config show`, errors and the log print it."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
     except ValueError:
+        return False
+    if "@" in parts.netloc:
         return False
     if parts.scheme == "https":
         return bool(host)

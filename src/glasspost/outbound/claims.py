@@ -143,7 +143,7 @@ class Claims:
                 if due > now:
                     self._alarm = self._clock.call_in(due - now, self.wake)
                     return
-                claimed = await self._spool.claim(now, min(room, CLAIM_AT_ONCE))
+                claimed = await self._spool.claim(now, min(room, CLAIM_AT_ONCE), self.in_hand)
                 if not claimed:
                     return
                 self._take(claimed)

@@ -145,7 +145,7 @@ class Chat:
         out = self._out
         if not out:
             return b""
-        data = out[0] if len(out) == 1 else b"".join(out)
+        data = b"".join(out)  # of a single piece, the piece itself
         out.clear()
         return data
 

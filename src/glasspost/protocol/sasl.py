@@ -15,7 +15,7 @@ import binascii
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 LINE_LIMIT = 12_288  # RFC 4954 §4: the longest base64 line that must be taken
 
@@ -89,8 +89,7 @@ class ScramKeys:
     pairs: tuple[tuple[bytes, bytes], ...] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What exchanges on one connection stand on. `end_point`: the hash of the certificate shown (RFC 5929 §4), empty
     where there is no TLS or no such hash. `complaint`: the JSON that refused tokens are answered with."""
 

@@ -7,6 +7,7 @@ Does not live here: what each extension does (smtp_server.py, smtp_parameters.py
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from glasspost.mail import reply as say
 from glasspost.mail.reply import Reply
@@ -41,7 +42,7 @@ class ServerSettings:
     @property
     def greeting(self) -> Reply:
         """The 220 of a listener."""
-        return (say.LMTP_GREETING if self.lmtp else say.GREETING).saying(hostname=self.hostname)
+        return _greeting(self.hostname, self.lmtp)
 
     def offers(self, verb: str, *, tls: bool) -> bool:
         """Whether a verb of the table is anything to this listener."""
@@ -58,6 +59,11 @@ class ServerSettings:
     def in_the_clear(self, allowed: bool) -> ServerSettings:
         """The same offer with or without sign-in in the clear: it may depend on where the client is."""
         return self if self.cleartext_auth == allowed else replace(self, cleartext_auth=allowed)
+
+
+@cache
+def _greeting(hostname: str, lmtp: bool) -> Reply:
+    return (say.LMTP_GREETING if lmtp else say.GREETING).saying(hostname=hostname)
 
 
 def keywords(offer: ServerSettings, *, tls: bool, mechanisms: tuple[str, ...]) -> str:

@@ -15,7 +15,8 @@ from glasspost.protocol.smtp_table import TABLE, nearest
 MASK = b"[masked]"
 
 _VERBS = frozenset(verb.encode() for verb in TABLE) - {b"AUTH"}
-_PLAIN = frozenset((b"MAIL ", b"RCPT ", b"DATA", b"EHLO "))  # most lines: no secret in them, no second look
+# How most lines begin: no secret in them, no second look.
+_PLAIN = frozenset((b"MAIL ", b"RCPT ", b"DATA", b"EHLO ", b"HELO ", b"QUIT"))
 # What may stand behind AUTH as it is. Anything else may be a response whose mechanism was forgotten.
 _MECHANISM = re.compile(
     rb"PLAIN|LOGIN|EXTERNAL|ANONYMOUS|NTLM|GSSAPI|XOAUTH2|OAUTHBEARER|CRAM-MD5|DIGEST-MD5"

@@ -25,6 +25,8 @@ class State(Enum):
     SIGNING_IN = "a sign-in exchange is under way"  # no verb can come: each line belongs to the exchange
     CLOSED = "nothing is heard any more"
 
+    __hash__ = object.__hash__  # each is the only one of its kind: the words need not be looked at for every command
+
 
 _ANY = frozenset({State.FRESH, State.READY, State.SENDER, State.RECIPIENTS, State.CHUNKS})
 

@@ -4,9 +4,10 @@ Lives here: the writer thread with its group commit, reading, and what follows w
 Does not live here: a single connection (sqlite.py), the WAL's way into the file (checkpoints.py), any table (sql/,
 spool.py, mailboxes.py, accounts.py, transcripts.py).
 
-Group commit (DESIGN law 9): whatever waits when the writer comes round goes into one transaction and one fsync. Who
-asked is told after the commit, never before it (law 1). A job that fails is found by doing the batch again one by
-one; the others do not suffer for it.
+Group commit (DESIGN law 9): whatever waits when the writer comes round goes into one transaction and one fsync. What
+one round of the event loop asks for is handed over at the round's end, so that the writer does not set out with the
+first of ten. Who asked is told after the commit, never before it (law 1). A job that fails is found by doing the batch
+again one by one; the others do not suffer for it.
 
 Fairness: a commit does all small jobs that wait, then at least one large one and no more of them than COMMIT_OCTETS.
 Pieces of bodies that still arrive are not synced where a commit has nothing else: the next that has syncs the WAL, and
@@ -86,6 +87,7 @@ class Database:
             raise
         self._queue: SimpleQueue[tuple[Job, Done] | tuple[()] | None] = SimpleQueue()  # (): look for large ones
         self._large: deque[tuple[tuple[Job, Done], int, bool]] = deque()
+        self._asked: list[tuple[tuple[Job, Done], int, bool]] = []  # in this round of the loop
         self._loose, self._syncing = 0, durable  # octets not synced; whether the writer syncs now
         self._checkpoints = Checkpoints(self.writer, path, self._break)
         self._thread: threading.Thread | None = None
@@ -114,9 +116,20 @@ class Database:
         if refusal is not None:
             asyncio.get_running_loop().call_soon(done, None, refusal)
             return
-        if octets:
-            self._large.append(((job, done), octets, durable))
-        self._queue.put(() if octets else (job, done))
+        self._asked.append(((job, done), octets, durable))
+        if self._loop is None:
+            self._hand_over()  # it waits for the writer to start
+        elif len(self._asked) == 1:
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Everything that this round of the loop has asked for goes to the writer."""
+        asked, self._asked = self._asked, []
+        for entry in asked:
+            item, octets, _ = entry
+            if octets:
+                self._large.append(entry)
+            self._queue.put(() if octets else item)
 
     async def written(self, job: Callable[[apsw.Connection], T], octets: int = 0) -> T:
         """Like `write`, to be awaited."""
@@ -154,6 +167,7 @@ class Database:
         """Commit what waits, stop the thread, fold the WAL into the file. What comes later is refused."""
         self._closed = StoreError(f"{self.path} is closed")
         if self._thread is not None:
+            self._hand_over()
             self._queue.put(None)
             thread = self._thread
             await asyncio.get_running_loop().run_in_executor(None, thread.join)

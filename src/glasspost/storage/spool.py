@@ -10,7 +10,7 @@ the two busiest).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from typing import Any
 
 import apsw
@@ -160,14 +160,21 @@ class Spool:
 
     # --- claiming ---------------------------------------------------------------------------------------------
 
-    async def claim(self, now: float, limit: int) -> list[Queued]:
+    async def claim(self, now: float, limit: int, held: Container[int] = ()) -> list[Queued]:
         """Claim up to `limit` recipients that are due, the longest waiting first.
 
         One that another node had claimed, and whose lease has run out, is taken over; that is put on record as doubt.
+        One that this node has in hand (`held`) is not claimed anew, although its lease has run out: it is renewed. A
+        second claim would overtake the settlement that may be on its way, which would then find nothing of its own.
         """
-        return await self.database.written(
-            lambda connection: self._claim(connection, rows(connection, queries.due, (now, limit)), now)
-        )
+
+        def job(connection: apsw.Connection) -> list[Queued]:
+            due = rows(connection, queries.due, (now, limit))
+            ours = {one[0]: one[5] for one in due if one[10] == CLAIMED and one[11] == self.node and one[0] in held}
+            renew_all(connection, [(now + self.lease, number, generation) for number, generation in ours.items()])
+            return self._claim(connection, [one for one in due if one[0] not in ours], now)
+
+        return await self.database.written(job)
 
     async def claim_stranded(self, destination: str, now: float, limit: int) -> list[Queued]:
         """Claim up to `limit` recipients that wait for a destination to come back, due or not, the oldest first."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 
 from glasspost.clock import Alarm, Clock, SystemClock
@@ -51,6 +52,7 @@ BUSY_OCTETS = 400_000  # heard within a second, about 500 messages: the node has
 BACKLOG_LIMIT = 100  # lots of about FLUSH_OCTETS put aside; then one is written out for each that comes
 BACKLOG_SECONDS = 30.0  # that a load may last before what it put aside is written out all the same
 
+_WORDS = itemgetter(2)  # of an entry
 _INTERRUPTED = "interrupted: the node stopped"
 
 
@@ -165,7 +167,7 @@ class Transcripts:
         over = recording.is_over and self._open.pop(recording.number, None) is not None
         if not entries and not over:
             return
-        octets = sum([len(text) for _, _, text in entries]) + 50 * len(entries)
+        octets = sum(map(len, map(_WORDS, entries))) + 50 * len(entries)
         self._heard_octets += octets
         fault = self._why_not_kept(recording, octets)
         if fault:
@@ -180,11 +182,10 @@ class Transcripts:
             recording.first_fault(b"")
         part = self._ready.get(recording.number)
         if part is None:
-            part = self._ready[recording.number] = Part()
-            part.entries = entries
+            self._ready[recording.number] = Part(recording.row(), entries)
         else:
             part.entries.extend(entries)
-        part.row = recording.row()
+            part.row = recording.row()
         self._ready_octets += octets
         if self._ready_octets >= FLUSH_OCTETS:
             self._flush(busy=True)

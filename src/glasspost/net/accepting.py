@@ -19,6 +19,7 @@ import structlog
 from glasspost.ip import IpNetwork, is_within
 from glasspost.net.connection import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Connection
 from glasspost.net.proxy_header import MalformedHeader, read_header
+from glasspost.net.tls_transport import TlsTransport
 
 HEADER_TIME = 10.0  # seconds for a proxy to say who calls; it is on the wire already, or something is wrong
 _OUT_OF_DESCRIPTORS = 0.5  # seconds until accepting is tried again
@@ -106,14 +107,13 @@ class Accepting:
             sock.close()
             return
         try:
-            await self._loop.connect_accepted_socket(
-                lambda: session,
-                sock,
-                ssl=context,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
-            )
+            secure = TlsTransport(self._loop, session, sock, context, parting_seconds=SHUTDOWN_SECONDS)
+            await secure.handshake(HANDSHAKE_SECONDS)
         except OSError as error:  # ssl.SSLError and TimeoutError are such
-            if session.transport is None:
-                session.not_secured(error, local)
+            session.not_secured(error, local)
+            raise
+        try:
+            session.connection_made(secure)
+        except BaseException:
+            secure.abort()
             raise

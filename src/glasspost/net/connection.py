@@ -13,6 +13,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 
+from glasspost.net.leaving import Leaving
+from glasspost.net.tls_transport import TlsTransport
+
 HANDSHAKE_SECONDS = 30  # for a TLS handshake; whoever needs longer is cut off
 LOOK_SECONDS = 60  # until the clock is first looked at: a deadline that comes nearer meanwhile needs no other alarm
 SHUTDOWN_SECONDS = 3  # for TLS to say goodbye; uvloop would keep a dead peer's transport for 30
@@ -65,7 +68,8 @@ class Connection(asyncio.Protocol):
         """The connection stands; where TLS begins with the first octet, so does that."""
 
     def received(self, data: bytes) -> None:
-        """Bytes have come. While `upgrading` they came through TLS, ahead of the news that the handshake is done."""
+        """Bytes have come. While `upgrading`, as only a client sees it, they came through TLS, ahead of the news that
+        the handshake is done."""
 
     def lost(self, error: Exception | None) -> None:
         """The connection is gone; nothing can be sent any more. Called once."""
@@ -153,22 +157,15 @@ class Connection(asyncio.Protocol):
         The caller must have made sure that no cleartext octet is left unread (DESIGN law 6). Octets still in the
         kernel reach the handshake, and break it: they cannot cross over as commands.
         """
-        assert self.transport is not None
-        self.upgrading = True
         clear = self.transport
-        clear.pause_reading()
+        if clear is None or clear.is_closing():
+            raise ConnectionResetError("the connection was lost before the TLS handshake")
+        self.upgrading = True
         try:
-            upgraded = await self.loop.start_tls(
-                clear,
-                self,
-                context,
-                server_side=server_side,
-                server_hostname=hostname,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
-            )
-            if upgraded is None:
-                raise ConnectionResetError("the connection was lost during the TLS handshake")
+            if server_side:
+                self.transport = await self._receive_tls(clear, context)
+            else:
+                self.transport = await self._ask_tls(clear, context, hostname)
         except BaseException as error:
             # Neither loop promises to call `connection_lost` after a handshake that failed.
             clear.abort()
@@ -176,12 +173,45 @@ class Connection(asyncio.Protocol):
             raise
         finally:
             self.upgrading = False
-        self.transport = upgraded
         self._reading = True
+
+    async def _receive_tls(self, clear: asyncio.Transport, context: ssl.SSLContext) -> asyncio.Transport:
+        """The server's side: by a transport of our own, that costs an idle connection far less than the loop's."""
+        leaving = Leaving(clear, self.loop)
+        async with asyncio.timeout(HANDSHAKE_SECONDS):
+            sock = await leaving.socket()
+        secure = TlsTransport(self.loop, self, sock, context, parting_seconds=SHUTDOWN_SECONDS)
+        self.transport = secure  # from here on it is this one that `abort` must reach
+        try:
+            await leaving.gone()
+            await secure.handshake(HANDSHAKE_SECONDS)
+        except BaseException:
+            secure.abort()
+            raise
+        self._paused_by_peer = False  # all that was written in the clear is out
+        return secure
+
+    async def _ask_tls(
+        self, clear: asyncio.Transport, context: ssl.SSLContext, hostname: str | None
+    ) -> asyncio.Transport:
+        """The client's side: by the event loop's TLS."""
+        clear.pause_reading()
+        upgraded = await self.loop.start_tls(
+            clear,
+            self,
+            context,
+            server_hostname=hostname,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+        )
+        if upgraded is None:
+            raise ConnectionResetError("the connection was lost during the TLS handshake")
+        return upgraded
 
     @property
     def tls(self) -> ssl.SSLObject | None:
-        """The TLS object once TLS stands; None in the clear."""
+        """The TLS object once TLS stands; None in the clear. Where we are the server it is an ssl.SSLSocket, which
+        answers the same questions."""
         if self.transport is None:
             return None
         found: ssl.SSLObject | None = self.transport.get_extra_info("ssl_object")

@@ -6,7 +6,8 @@ Does not live here: which certificate is shown to whom (shown.py), the handshake
 must prove (outbound/routes.py).
 
 What an idle TLS connection costs is measured by the bench (workloads/idle.py). Python has OpenSSL release its buffers
-(SSL_MODE_RELEASE_BUFFERS); uvloop reads into a buffer of 256 KB, of which only the pages that were used are there.
+(SSL_MODE_RELEASE_BUFFERS). Where we are the client TLS is the event loop's: uvloop reads into a buffer of 256 KB, of
+which only the pages that were used are there.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ _LARGE = 128 * 1024  # octets
 def keep_large_buffers_apart() -> None:
     """Have the process return large buffers to the system as soon as they are free, and get fresh ones.
 
-    glibc would begin to recycle them after the first few: then each TLS connection's buffer of 256 KB, of which it uses
-    a page or two, lies on memory that others have filled before, and costs several times as much. Elsewhere than on
-    glibc nothing is done.
+    glibc would begin to recycle them after the first few: then the buffer of 256 KB of each TLS connection that we
+    make, of which it uses a page or two, lies on memory that others have filled before, and costs several times as
+    much. Those that come to us have no such buffer (tls_transport.py). Elsewhere than on glibc nothing is done.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

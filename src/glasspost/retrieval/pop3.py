@@ -92,7 +92,6 @@ class Pop3Session(Connection):
         self._task: asyncio.Task[None] | None = None  # what the house is doing to answer an event
         self._reader: asyncio.Future[None] | None = None  # resolved when the reader takes bytes again
         self._backlog = 0  # octets the reader had still to take when the deadline last passed
-        self._early = b""  # what came through TLS before the handshake's end had been noticed here
         self._heard = 0  # commands the deadline was moved for
         self._scheduled = False
         self._input_ended = False
@@ -139,9 +138,6 @@ class Pop3Session(Connection):
             self._hang_up_politely()
 
     def received(self, data: bytes) -> None:
-        if self.upgrading:  # start_tls has the wire since before it said so: this came through TLS
-            self._early += data
-            return
         self._core.receive(data)
         self._go_on()
 
@@ -361,8 +357,7 @@ class Pop3Session(Connection):
             self._verdict = "bytes came behind STLS"
             return self.abort()
         self._note_tls()
-        early, self._early = self._early, b""
-        return self._core.receive(early)
+        return None
 
     def _note_tls(self) -> None:
         tls = self.tls

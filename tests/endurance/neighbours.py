@@ -47,19 +47,21 @@ class Node:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *command: str) -> float:
-        """Returns how long it took until the port was open, in seconds. `command`: what to run it under."""
+        """Returns how long it took until it greeted, in seconds: its port is open before its store is. `command`: what
+        to run it under."""
         begun = time.monotonic()
         argv = [*command, GLASSPOST, "serve", "--config", self.config, "--data", self.data]
         self.process = subprocess.Popen(argv, stdout=self.log, stderr=self.log, env=self.environment)
         while time.monotonic() - begun < 60:
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return time.monotonic() - begun
+                with socket.create_connection(("127.0.0.1", self.port), 60) as caller:
+                    if caller.recv(3) == b"220":
+                        return time.monotonic() - begun
             except OSError:
                 if self.process.poll() is not None:
                     raise RuntimeError("the node did not start; see node.log") from None
                 time.sleep(0.02)
-        raise RuntimeError("the node did not open its port in a minute")
+        raise RuntimeError("the node did not greet in a minute")
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:

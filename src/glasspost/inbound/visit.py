@@ -37,7 +37,7 @@ class Visit(Connection, ABC):
     """One connection of one client. `_run` is what a conversation makes of the octets that have come."""
 
     __slots__ = (
-        "_admitted", "_client", "_committing", "_core", "_early", "_end", "_entrance", "_greeted", "_keys",
+        "_admitted", "_client", "_committing", "_core", "_end", "_entrance", "_greeted", "_keys",
         "_peer_ended", "_recording", "_stopping", "_task", "_transaction",
     )  # fmt: skip
 
@@ -54,7 +54,6 @@ class Visit(Connection, ABC):
         self._committing = False  # a message is on its way to the disk, and is ours if it arrives there
         self._stopping = False
         self._peer_ended = False
-        self._early = b""
         self._keys: ScramKeys | None = None  # what a sign-in under way has been shown
         self._end = ""  # how the visit ended, where what was said does not tell
 
@@ -166,9 +165,6 @@ class Visit(Connection, ABC):
     def received(self, data: bytes) -> None:
         core = self._core
         if core is None:
-            return
-        if self.upgrading:
-            self._early += data  # through TLS already: it waits until the core knows of TLS, too
             return
         core.receive(data)
         if core.state is State.CLOSED:  # nothing may come between the STARTTLS reply and TLS (DESIGN law 6)
@@ -368,8 +364,5 @@ class Visit(Connection, ABC):
         core.secured(end_point(self.tls))
         self._task = None
         self.set_deadline(self._entrance.settings.command_timeout)
-        early, self._early = self._early, b""
-        if early:
-            self.received(early)
-        elif self._stopping:
+        if self._stopping:
             self._leave(say.CLOSING)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from glasspost.errors import Busy
+from glasspost.errors import Busy, StoreFull
 from glasspost.mail.address import Address
 from glasspost.node.node import Node
 from glasspost.node.settings import Config
+from glasspost.storage.spool import Spool
 
 
 def configuration(data: Path, **sections: object) -> Config:
@@ -86,6 +87,22 @@ async def test_a_taken_port_stops_the_start_and_leaves_nothing_open(tmp_path: Pa
         with pytest.raises(Busy, match=r"cannot be opened for mx"):
             await other.start()
     async with house(tmp_path / "second"):
+        pass  # its lock and its store were given back
+
+
+async def test_a_store_that_refuses_its_first_commit_ends_the_start_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, a failing one, another process in the way: the start is over then, and waits for nothing."""
+
+    def full(_spool: Spool, _now: float) -> None:
+        raise StoreFull("no room left on the disk")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Spool, "recover", full)
+        with pytest.raises(StoreFull):
+            await asyncio.wait_for(Node(configuration(tmp_path)).start(), 10)
+    async with house(tmp_path):
         pass  # its lock and its store were given back
 
 

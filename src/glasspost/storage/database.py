@@ -107,6 +107,11 @@ class Database:
         self._thread = threading.Thread(target=self._run, name=f"writer of {self.path.name}", daemon=True)
         self._thread.start()
 
+    @property
+    def runs(self) -> bool:
+        """Whether somebody does what is asked for."""
+        return self._thread is not None
+
     def write(self, job: Job, done: Done, octets: int = 0, *, durable: bool = True) -> None:
         """Do `job(connection)` in the next commit; afterwards call `done(result, None)` on the loop, or
         `done(None, error)` where it was not stored: StoreFull (try again later), StoreError, or the job's own.

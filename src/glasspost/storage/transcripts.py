@@ -128,9 +128,10 @@ class Transcripts:
         for recording in list(self._open.values()):
             recording.close(_INTERRUPTED)
         if self._database is not None:
-            self._flush()
-            with suppress(StoreError):  # what cannot be written out now is there at the next start
-                await self._database.written(lambda connection: write_all_out(connection, self._archive))
+            if self._database.runs:  # not where the node's start came to an end before it did
+                self._flush()
+                with suppress(StoreError):  # what cannot be written out now is there at the next start
+                    await self._database.written(lambda connection: write_all_out(connection, self._archive))
             await self._database.close()
             self._database = None
         self.enabled = False

@@ -115,7 +115,7 @@ class Play:
             self.held.events.append((name, repr(event.recipient)))
         else:
             self.held.events.append((name, event.verb))
-        if isinstance(event, events.Forgotten):
+        if isinstance(event, (events.Forgotten, events.Hello)):
             self._body.clear()
         if isinstance(event, events.SignIn) and isinstance(event.question, Credentials):
             self.tap.check_secret(event.question.password, b"AUTH PLAIN AUTH LOGIN [MASKED]")

@@ -65,6 +65,7 @@ def test_null_path_is_empty_text() -> None:
         ("xn--bcher-kva.example", "xn--bcher-kva.example"),
         ("例子.example", "xn--fsqu00a.example"),
         ("例子。example", "xn--fsqu00a.example"),  # the ideographic full stop is a dot
+        ("例子。example．", "xn--fsqu00a.example"),  # at the end, too
         ("[IPv6:2001:DB8::1]", "[ipv6:2001:db8::1]"),
         ("", ""),
         ("ü..example", "ü..example"),  # IDNA refuses it: left for the resolver to fail

@@ -170,7 +170,7 @@ class Office:
 
     async def turns(self) -> None:
         """Whatever can happen without time passing and without a gate being opened has a chance to."""
-        for _ in range(3):
+        for _ in range(6):
             await self.spool.database.written(lambda _connection: None)
             await self.spool.database.read(lambda _connection: None)
             for _ in range(10):

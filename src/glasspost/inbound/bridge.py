@@ -131,13 +131,16 @@ class Bridge:
         return say.AUTH_OK
 
     def _refused(self, client: Client, counted: str, guesses: Guesses | None) -> Reply:
-        note = "sign-in refused: no device with this name and password"
         try:
             shut = guesses.wrong(client.ip, counted) if guesses is not None else []
         except StoreError as error:
-            client.note(f"{note}; not counted: {error}")
+            client.note(f"sign-in refused: no device with this name and password; not counted: {error}")
             return say.AUTH_TRY_LATER
-        client.note(note + (f"; shut out for a while: {', '.join(shut)}" if shut else ""))
+        if shut:
+            by = ", ".join(shut)
+            client.note(f"sign-in refused: no device with this name and password; shut out for a while: {by}")
+        else:
+            client.note("sign-in refused: no device with this name and password")
         return say.AUTH_FAILED
 
     def _counted_as(self, username: str) -> str:

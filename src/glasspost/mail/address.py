@@ -32,7 +32,7 @@ def a_label(domain: str) -> str:
     if lowered.isascii() or lowered.startswith("["):
         return lowered
     try:
-        return idna.encode(lowered, uts46=True).decode("ascii")
+        return idna.encode(lowered, uts46=True).decode("ascii").rstrip(".")  # IDNA knows other full stops, too
     except idna.IDNAError:
         return lowered
 

@@ -15,34 +15,17 @@ import struct
 import weakref
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
-import uvloop
 
 from glasspost.net import tls_transport
-from glasspost.net.tls import opportunistic_context, server_context
+from glasspost.net.tls import opportunistic_context
 from glasspost.net.tls_transport import TlsTransport
 
 PATIENCE = 10.0
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() resets the connection
 LARGE = b"".join(b"%07d 12345678901234567890\r\n" % number for number in range(100_000))  # some 3 MB
-
-
-@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> Any:
-    return request.param()
-
-
-@pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    folder: Path = tmp_path_factory.mktemp("shown")
-    issued = trustme.CA().issue_cert("mx.house.test")
-    issued.cert_chain_pems[0].write_to_path(str(folder / "crt"))
-    issued.private_key_pem.write_to_path(str(folder / "key"))
-    return server_context(folder / "crt", folder / "key", "1.2")
 
 
 class Listener(asyncio.Protocol):

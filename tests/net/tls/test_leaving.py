@@ -11,33 +11,16 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
-import trustme
-import uvloop
 
 from glasspost.net.connection import Connection
 from glasspost.net.leaving import Leaving
-from glasspost.net.tls import opportunistic_context, server_context
+from glasspost.net.tls import opportunistic_context
 
 PATIENCE = 10.0
 READY = b"220 go ahead\r\n"
-
-
-@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], ids=["asyncio", "uvloop"])
-def event_loop_policy(request: pytest.FixtureRequest) -> Any:
-    return request.param()
-
-
-@pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    folder: Path = tmp_path_factory.mktemp("shown")
-    issued = trustme.CA().issue_cert("mx.house.test")
-    issued.cert_chain_pems[0].write_to_path(str(folder / "crt"))
-    issued.private_key_pem.write_to_path(str(folder / "key"))
-    return server_context(folder / "crt", folder / "key", "1.2")
 
 
 class Host(Connection):

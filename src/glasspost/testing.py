@@ -72,6 +72,11 @@ class ManualClock:
             pass
         self._now = end
 
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the wall clock, forward or back. No time passes: alarms go off as long from now as before."""
+        self._now += seconds
+        self._alarms = [(due + seconds, number, alarm) for due, number, alarm in self._alarms]
+
     async def passed(self, seconds: float, turns: int = 10) -> None:
         """As `advance`, with `turns` turns of the event loop before, between and after alarms, so that tasks
         run.

@@ -6,16 +6,18 @@ The office is test_scheduler.py's: real store, the test's clock, a courier that 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 
 from glasspost.mail.envelope import Outcome
-from glasspost.outbound import returning
+from glasspost.outbound import claims, returning
 from glasspost.outbound.lanes import LONGEST_REST, Lane
 from glasspost.outbound.retry import Schedule
 from glasspost.storage import queue
+from glasspost.storage.sqlite import rows
 from outbound.test_scheduler import BUSY, MINUTE, REFUSED, SILENT, TAKEN, WAITS, Office, noticed
 from outbound.test_scheduler import calm as calm
 from outbound.test_scheduler import clock as clock
@@ -174,6 +176,66 @@ async def test_one_that_falls_silent_again_rests_again(opened: OpenOffice, monke
     assert office.store.counts() == {}
 
 
+@pytest.mark.usefixtures("calm")
+async def test_a_pile_that_falls_due_during_a_rest_stays_on_the_disk(opened: OpenOffice) -> None:
+    """Whoever knows that the server is still away claims those who are to find out whether it is back, and no more."""
+    office = await out_of_reach(opened, 3_000, 2)
+    await office.stop()
+    successor = opened(office.store, recover=True)
+    successor.carrier.answers["away.test"] = SILENT
+    await successor.passes(5 * MINUTE)  # all of it was due, and the node knew nothing yet
+    claimed = 0
+    claim = successor.spool.claim
+
+    async def counted(*given):  # type: ignore[no-untyped-def]
+        nonlocal claimed
+        found = await claim(*given)
+        claimed += len(found)
+        return found
+
+    successor.spool.claim = counted  # type: ignore[method-assign]
+    await successor.passes(HOUR)
+    assert 1 <= claimed <= 3 * claims.CLAIM_AT_ONCE, "not all of them, again and again"
+    assert {entry.last_reply for entry in successor.waiting} == {str(SILENT.reply)}
+    assert min(entry.due for entry in successor.waiting) > successor.clock.now()
+    successor.carrier.answers["away.test"] = TAKEN
+    await successor.passes(LONGEST_REST)
+    assert successor.store.counts() == {}
+
+
+@pytest.mark.usefixtures("calm")
+async def test_who_waits_behind_a_rest_is_told_and_given_up_in_time(opened: OpenOffice) -> None:
+    office = await out_of_reach(opened, 20, 4 * 60 + 10)
+    await office.passes_to(9 * HOUR)
+    assert sorted(office.actions()) == sorted(f"r{number}@away.test: delayed" for number in range(20))
+    await office.passes_to(5 * 24 * HOUR + MINUTE)
+    assert Counter(office.actions()) == Counter(
+        f"r{number}@away.test: {what}" for number in range(20) for what in ("delayed", "failed")
+    )
+    assert office.waiting == []
+
+
+async def test_a_store_that_has_other_work_is_given_time_between_two_lots(
+    opened: OpenOffice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "CLAIM_AT_ONCE", 10)
+    office = await out_of_reach(opened, 200, 2)
+    lots: list[float] = []
+    put_behind = office.spool.put_behind
+
+    async def seen(*given):  # type: ignore[no-untyped-def]
+        lots.append(office.clock.now())
+        await office.spool.database.written(lambda _connection: None)  # others' work
+        return await put_behind(*given)
+
+    office.spool.put_behind = seen  # type: ignore[method-assign]
+    now = office.clock.now()
+    office.by_hand(lambda connection: len(rows(connection, "UPDATE recipient SET due = ? RETURNING id", (now,))))
+    await office.passes(5)
+    assert len(lots) >= 20
+    assert all(later - earlier >= claims.BREATH - 0.001 for earlier, later in pairwise(lots[1:]))
+
+
 async def test_mail_that_is_brought_at_once_is_never_looked_for(opened: OpenOffice) -> None:
     """One look into an index for a new destination, and nothing for each message."""
     office = opened()
@@ -227,8 +289,10 @@ def test_the_first_who_is_not_tried_comes_back_first_the_others_later() -> None:
     for setback in range(5):
         now = NOW + setback * HOUR
         lane.fail(now, schedule, SILENT.reply)
-        turns.append((lane.turn(now, schedule) - now, lane.turn(now, schedule) - now, lane.turn(now, schedule) - now))
-    assert turns == [(60, 60, 60), (300, 300, 300), (900, 900, 900), (900, 1800, 1800), (900, 3600, 3600)]
+        turns.append((lane.turn(schedule) - now, lane.turn(schedule) - now, lane.turn(schedule) - now))
+    assert turns == [
+        (60, 120, 120), (300, 600, 600), (900, 1800, 1800), (900, 2700, 2700), (900, 4500, 4500),
+    ]  # fmt: skip
 
 
 def test_a_lane_grows_with_what_it_takes_and_only_with_that() -> None:

@@ -23,7 +23,7 @@ from glasspost.mail.envelope import Notify, Recipient
 from glasspost.storage import mailboxes, queue
 from glasspost.storage.bodies import PIECE, ContentGone
 from glasspost.storage.spool import Spool
-from glasspost.storage.spooled import CLAIMED, HELD, WAITING, Queued, Settlement
+from glasspost.storage.spooled import CLAIMED, HELD, WAITING, Queued, Rest, Settlement
 from stores import BODY, HEAD, LEASE, NOW, Store, accepted, address, intake_for, read, settled
 
 ENGINES = {"sqlite": Store}
@@ -181,6 +181,43 @@ async def test_what_is_due_is_claimed_the_longest_waiting_first(store: Store) ->
     assert await spool.claim(NOW, 3) == []
     assert spool.next_due() == NOW + 1
     assert store.look("SELECT DISTINCT due FROM recipient WHERE state = 1") == [NOW + LEASE]
+
+
+async def test_what_waits_for_a_destination_that_rests_is_put_behind_the_rest(store: Store) -> None:
+    """Unclaimed and untried; but not those with whom there is something to do before, each for a reason of its own."""
+    spool = store.node()
+    rest = Rest(NOW + 900, "451 4.4.1 mx.away.test does not answer", NOW - 50, NOW - 4 * 3600, NOW - 5 * 86_400)
+    young, old, oldest = NOW - 60, NOW - 5 * 3600, NOW - 6 * 86_400
+    cases = {
+        "sleeper@away.test": ("mx:away.test", young, ""),
+        "retried@away.test": ("mx:away.test", young, "wish = 'retry', due = due - 1"),
+        "told@away.test": ("mx:away.test", old, "delay_told = 1"),
+        "uncaring@away.test": ("mx:away.test", old, f"notify = {int(Notify.FAILURE)}"),
+        "untold@away.test": ("mx:away.test", old, ""),
+        "expiring@away.test": ("mx:away.test", oldest, "delay_told = 1"),
+        "wished@away.test": ("mx:away.test", young, "wish = 'retry'"),
+        "bounced@away.test": ("mx:away.test", young, "wish = 'bounce'"),
+        "elsewhere@else.test": ("mx:else.test", young, ""),
+        "at-once@away.test": ("", young, ""),
+        "taken@away.test": ("mx:away.test", young, "state = 1, claimed_by = 'dead'"),
+    }
+    for to, (stranded, arrived, changed) in cases.items():
+        intake = intake_for(spool, to)
+        intake.due, intake.arrived, intake.stranded = NOW - 50, arrived, stranded
+        await accepted(spool, intake)
+        if changed:
+            store.by_hand().apply(lambda connection, to=to, changed=changed: connection.execute(  # type: ignore[misc]
+                f"UPDATE recipient SET {changed} WHERE address = ?", (to,)
+            ))  # fmt: skip
+    before = store.look("SELECT address, state, generation, attempts, last_attempt FROM recipient ORDER BY id")
+    assert await spool.put_behind(NOW, 500, {"mx:away.test": rest}) == (len(cases), 4)
+    behind = store.look(
+        "SELECT address FROM recipient WHERE due = ? AND last_reply = ? ORDER BY id", rest.due, rest.reply
+    )
+    assert behind == ["sleeper@away.test", "retried@away.test", "told@away.test", "uncaring@away.test"]
+    assert store.look("SELECT address, state, generation, attempts, last_attempt FROM recipient ORDER BY id") == before
+    assert sorted(addresses(await spool.claim(NOW, 500))) == sorted(set(cases) - set(behind))
+    assert len(await spool.claim_stranded("mx:away.test", NOW, 500)) == 4, "who is back fetches them before"
 
 
 async def test_a_claim_brings_back_all_that_is_known(store: Store) -> None:

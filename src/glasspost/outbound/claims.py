@@ -13,12 +13,15 @@ from typing import Any
 import structlog
 
 from glasspost.clock import Alarm, Clock
+from glasspost.outbound.lanes import Lanes
+from glasspost.outbound.retry import Schedule
 from glasspost.storage.bodies import queries
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Queued
 from glasspost.storage.sqlite import row
 
 CLAIM_AT_ONCE = 500
+BREATH = 0.1  # seconds between two such lots that are put behind a rest, while the store has other work to do
 LOOK_AROUND = 1.0  # seconds between looks at what others changed in the store
 CLAIM_AGAIN = 5.0  # seconds until a claim that failed is tried again
 
@@ -36,10 +39,11 @@ class Claims:
         take: Callable[[Iterable[Queued]], None],
         give_back: Callable[[Sequence[Queued]], None],
         run: Callable[[Coroutine[Any, Any, None]], None],
-        looked: Callable[[float], None],
+        lanes: Lanes,
+        schedule: Schedule,
     ) -> None:
         """`take` is given what was claimed, `give_back` what goes back into the store untried; `run` runs a coroutine
-        as a task; `looked` is called now and then."""
+        as a task; `lanes` know which destinations rest, `schedule` when who waits for them is to come again."""
         self.in_hand: dict[int, Queued] = {}
         self.claiming = False
         self._spool = spool
@@ -48,9 +52,13 @@ class Claims:
         self._take = take
         self._give_back = give_back
         self._run = run
-        self._looked = looked
+        self._lanes = lanes
+        self._schedule = schedule
         self._running = False
-        self._alarm: Alarm | None = None
+        self._alarm: Alarm | None = None  # the next claim
+        self._rings = 0.0  # when
+        self._breath: Alarm | None = None  # until then nothing is claimed
+        self._commits = 0  # of the store, when last looked at
         self._round: Alarm | None = None
         self._full = False  # the window was full when last looked at: more may be due
         self._data_version = 0  # moves when another connection commits; 0: not looked yet
@@ -66,10 +74,10 @@ class Claims:
 
     def stop(self) -> None:
         self._running = False
-        for alarm in (self._alarm, self._round):
+        for alarm in (self._alarm, self._round, self._breath):
             if alarm is not None:
                 alarm.cancel()
-        self._alarm = self._round = None
+        self._alarm = self._round = self._breath = None
 
     # --- in hand ----------------------------------------------------------------------------------------------
 
@@ -121,9 +129,14 @@ class Claims:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if self._running and not self.claiming:
+        if self._running and not self.claiming and self._breath is None:
             self.claiming = True
             self._run(self._claim())
+
+    def expect(self, due: float) -> None:
+        """Something waits on the disk, and is due then."""
+        if self._alarm is None or due < self._rings or due <= self._clock.now():
+            self.wake()
 
     def wake_if_room(self) -> None:
         """Look for due work if there was no room for it, and is now."""
@@ -141,18 +154,44 @@ class Claims:
                 if due is None or room <= 0:
                     return
                 if due > now:
-                    self._alarm = self._clock.call_in(due - now, self.wake)
+                    self._wake_at(due, now)
                     return
-                claimed = await self._spool.claim(now, min(room, CLAIM_AT_ONCE), self.in_hand)
-                if not claimed:
-                    return
+                left = await self._put_behind(now)
+                claimed = await self._spool.claim(now, min(room, left), self.in_hand) if left else []
                 self._take(claimed)
+                if left < CLAIM_AT_ONCE and self._is_busy(2 if left else 1):
+                    self._breath = self._clock.call_in(BREATH, self._breathed)
+                    return
+                if left and not claimed:
+                    return
         except Exception:
             log.exception("claiming failed")
             if self._running:
-                self._alarm = self._clock.call_in(CLAIM_AGAIN, self.wake)
+                self._wake_at(self._clock.now() + CLAIM_AGAIN, self._clock.now())
         finally:
             self.claiming = False
+
+    def _wake_at(self, due: float, now: float) -> None:
+        self._rings = due
+        self._alarm = self._clock.call_in(due - now, self.wake)
+
+    async def _put_behind(self, now: float) -> int:
+        """Who is due, but waits for a destination that is left alone just now, stays on the disk until later. Returns
+        how many of the first that are due may be claimed."""
+        resting = self._lanes.resting(now, self._schedule)
+        if not resting:
+            return CLAIM_AT_ONCE
+        seen, behind = await self._spool.put_behind(now, CLAIM_AT_ONCE, resting)
+        return CLAIM_AT_ONCE if not behind else seen - behind
+
+    def _is_busy(self, ours: int) -> bool:
+        """Whether the store has made more commits than `ours` since we last asked: others have work for it, too."""
+        before, self._commits = self._commits, self._spool.database.commits
+        return self._commits - before > ours
+
+    def _breathed(self) -> None:
+        self._breath = None
+        self.wake()
 
     # --- looking around ---------------------------------------------------------------------------------------
 
@@ -171,7 +210,7 @@ class Claims:
             now = self._clock.now()
             if not 0 <= now - self._renewed <= self._spool.lease / 3:
                 await self._renew()
-                self._looked(now)
+                self._lanes.sweep(now)
             elif self._alarm is None or self._is_due(now):
                 self.wake()
         except Exception:

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 
 from glasspost.mail.envelope import Outcome
 from glasspost.mail.reply import Reply
 from glasspost.outbound.retry import Schedule
 from glasspost.outbound.routes import Route
-from glasspost.storage.spooled import Message, Queued
+from glasspost.storage.spooled import Message, Queued, Rest
 
 LOCAL = "local"
 LONGEST_REST = 900.0  # seconds a destination that cannot be reached is left alone at most
@@ -74,14 +75,14 @@ class Lane:
         self.width += 1
         return True
 
-    def turn(self, now: float, schedule: Schedule) -> float:
+    def turn(self, schedule: Schedule) -> float:
         """When somebody for it who was not tried, because it rests, is to come again. The first in each rest comes at
-        its end and finds out; the others are fetched once it is back, and wait the longer the longer it is away: who
-        waits costs nothing."""
+        its end and finds out; the others are fetched once it is back. Where it is not, it rests again before their
+        time comes, and they wait the longer the longer it is away: who waits costs nothing."""
         if self.probe != self.rest_until:
             self.probe = self.rest_until
             return self.rest_until
-        return max(self.rest_until, schedule.next_attempt(now, self.setbacks))
+        return schedule.next_attempt(self.rest_until, self.setbacks)
 
 
 @dataclass(slots=True)
@@ -136,6 +137,16 @@ class Lanes:
 
     def known(self, key: str) -> Lane | None:
         return self._lanes.get(key)
+
+    def resting(self, now: float, schedule: Schedule) -> dict[str, Rest]:
+        """What is left alone just now, and by whom it will be tried first: all others for it may stay on the disk."""
+        notice_by = now - schedule.delay_notice if schedule.delay_notice > 0 else -inf
+        found = {}
+        for lane in self:
+            if lane.rest_until > now and lane.probe == lane.rest_until and lane.rest_reply is not None:
+                due = lane.turn(schedule)
+                found[lane.key] = Rest(due, str(lane.rest_reply), lane.failed, notice_by, due - schedule.expire)
+        return found
 
     def sweep(self, now: float) -> None:
         """Forget lanes that have neither work nor a rest to remember."""

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol
 
 import structlog
@@ -99,7 +100,9 @@ class Scheduler:
         self._unsettled = 0
         self._unrecorded: list[Ending] = []  # could not be stored: to be said again
         self._running = False
-        self._claims = Claims(spool, clock, settings.window, self._take, self._put_back, self._run, self._lanes.sweep)
+        self._claims = Claims(
+            spool, clock, settings.window, self._take, self._put_back, self._run, self._lanes, schedule
+        )
         self._returning = Returning(self._claims, take=self._take, run=self._run)
 
     # --- life -------------------------------------------------------------------------------------------------
@@ -148,22 +151,23 @@ class Scheduler:
             return False
         if not self._claims.room_for(len(intake.recipients)):
             return False
-        rest = self._rest_of(intake)
-        if rest > self._clock.now():
-            intake.due = rest
-            return False
-        return True
+        resting = self._resting(intake)
+        if resting:
+            intake.due = max(lane.rest_until for lane in resting)
+            if len(resting) == 1:
+                intake.due, intake.stranded = resting[0].turn(self.schedule), resting[0].key
+        return not resting
 
-    def _rest_of(self, intake: Intake) -> float:
-        """Until when all destinations of a message rest; 0 where one of them does not, or is not known yet."""
-        until = 0.0
+    def _resting(self, intake: Intake) -> list[Lane]:
+        """All destinations of a message, where all of them rest; none where one does not, or is not known yet."""
+        resting: dict[str, Lane] = {}
         for recipient in intake.recipients:
             known = self.ways.known(recipient.address.route)
             lane = self._lanes.known(known[0].key) if known is not None and isinstance(known[0], Route) else None
             if lane is None or lane.rest_until <= self._clock.now():
-                return 0.0
-            until = max(until, lane.rest_until)
-        return until
+                return []
+            resting[lane.key] = lane
+        return list(resting.values())
 
     def accepted(self, intake: Intake) -> None:
         """After the commit: what was handed over goes on its way at once; mailboxes are counted."""
@@ -173,7 +177,7 @@ class Scheduler:
         if intake.queued:
             self._take(intake.queued)
         elif intake.recipients:
-            self._claims.wake()
+            self._claims.expect(intake.due)
 
     def _take(self, queued: Iterable[Queued]) -> None:
         """Recipients have come into this node's hands: sort them into lanes."""
@@ -289,7 +293,7 @@ class Scheduler:
         now = self._clock.now()
         if lane.rests(now) and lane.rest_reply is not None:
             outcomes = [Outcome(Verdict.DEFERRED, lane.rest_reply)] * len(recipients)
-            turn = lane.turn(now, self.schedule)
+            turn = lane.turn(self.schedule)
             await self._settle(Ending(job.message, 0.0, turn, lane.key, recipients, outcomes))
             return
         try:
@@ -366,10 +370,13 @@ class Scheduler:
         self._spool.settle(settlements, intakes, self._clock.now(), done)
 
     def _recorded(self, settlements: Sequence[Settlement], intakes: Sequence[Intake], void: Collection[int]) -> None:
-        moved = False
+        due = inf
         for settlement in settlements:
             queued = settlement.queued
-            moved = moved or settlement.due is not None or bool(settlement.forwards)
+            if settlement.forwards or queued.wish:
+                due = 0.0
+            elif settlement.due is not None:
+                due = min(due, settlement.due)
             if queued.id not in void:
                 for account_id, path in settlement.deposits:
                     size = queued.message.size + len(deposit_header(queued.message.reverse_path, path))
@@ -378,8 +385,8 @@ class Scheduler:
         for intake in intakes:
             self.accepted(intake)
         self._returning.let_go()
-        if moved:
-            self._claims.wake()
+        if due < inf:
+            self._claims.expect(due)
         else:
             self._claims.wake_if_room()
 

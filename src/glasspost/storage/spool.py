@@ -10,7 +10,8 @@ the two busiest).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
+import json
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -37,6 +38,7 @@ from glasspost.storage.spooled import (
     Intake,
     Message,
     Queued,
+    Rest,
     Settlement,
     deposit_header,
     flags_of,
@@ -45,7 +47,7 @@ from glasspost.storage.sqlite import row, rows
 
 DOUBT_KEPT = 30 * 86_400.0  # seconds
 _LEASE_RAN_OUT = "the lease of {} ran out while it may have been under way"
-_NO_RECIPIENT = (None,) * 8
+_NO_RECIPIENT = (None,) * 9
 _NO_DEPOSIT = (None,) * 4
 LARGE = 32 * 1024  # octets of a message from which it lets others go first on its way to the disk
 MEMORY_BUDGET = 64 * 1024 * 1024  # octets of content kept in memory between acceptance and delivery
@@ -111,7 +113,7 @@ class Spool:
         recipients = [
             (
                 number << CHUNK_BITS | index, str(recipient.address), recipient.address.route, int(recipient.notify),
-                recipient.orcpt, state, due, node, generation,
+                recipient.orcpt, state, due, node, generation, intake.stranded,
             )
             for index, recipient in enumerate(intake.recipients)
         ]  # fmt: skip
@@ -173,6 +175,26 @@ class Spool:
             ours = {one[0]: one[5] for one in due if one[10] == CLAIMED and one[11] == self.node and one[0] in held}
             renew_all(connection, [(now + self.lease, number, generation) for number, generation in ours.items()])
             return self._claim(connection, [one for one in due if one[0] not in ours], now)
+
+        return await self.database.written(job)
+
+    async def put_behind(self, now: float, limit: int, resting: Mapping[str, Rest]) -> tuple[int, int]:
+        """Of the first `limit` that are due: put those whose destination rests behind its rest. They are not claimed
+        and not tried. Returns how many were looked at, and how many put behind."""
+
+        def job(connection: apsw.Connection) -> tuple[int, int]:
+            due = rows(connection, queries.due_for_a_rest, (now, limit))
+            behind: dict[str, list[int]] = {}
+            for number, stranded, notify, told, arrived, wished in due:
+                rest = resting.get(stranded)
+                if rest is None or arrived <= rest.expire_by or wished >= rest.since:
+                    continue
+                if told or arrived > rest.notice_by or not Notify(notify).wants_delay:
+                    behind.setdefault(stranded, []).append(number)
+            for stranded, numbers in behind.items():
+                rest = resting[stranded]
+                connection.execute(queries.put_behind, (rest.due, rest.reply, json.dumps(numbers)))
+            return len(due), sum(map(len, behind.values()))
 
         return await self.database.written(job)
 

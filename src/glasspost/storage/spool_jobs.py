@@ -205,7 +205,7 @@ def _passed_on(connection: apsw.Connection, settlement: Settlement) -> int:
             queries.insert_recipient,
             (
                 number, str(recipient.address), recipient.address.route, int(recipient.notify), recipient.orcpt,
-                WAITING, settlement.attempted, "", settlement.queued.generation,
+                WAITING, settlement.attempted, "", settlement.queued.generation, "",
             ),
         )  # fmt: skip
         added += 1

@@ -92,6 +92,7 @@ class Intake:
     claim: bool = False
     hold: bool = False  # its recipients wait for the postmaster
     due: float = 0.0
+    stranded: str = ""  # the destination whose rest they wait for; "" where it is not a single one
     queued: list[Queued] = field(default_factory=list)
     queue_id: str = field(init=False)
 
@@ -101,6 +102,19 @@ class Intake:
     @property
     def size(self) -> int:
         return len(self.head) + self.draft.size
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A destination that is left alone: who waits for it and falls due meanwhile comes again at `due`, and hears
+    `reply`. Not whom a postmaster wished to be tried after it began (`since`), nor who arrived by `notice_by` and was
+    not told yet that it takes longer, nor who arrived by `expire_by`: with those there is something to do before."""
+
+    due: float
+    reply: str
+    since: float
+    notice_by: float
+    expire_by: float
 
 
 @dataclass(slots=True)

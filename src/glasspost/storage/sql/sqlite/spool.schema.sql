@@ -107,3 +107,25 @@ CREATE INDEX recipient_stranded ON recipient (stranded, id) WHERE state = 0 AND 
 CREATE INDEX recipient_pile ON recipient (domain, state, due, attempts) WHERE state <> 1;
 DROP INDEX recipient_due;
 CREATE INDEX recipient_due ON recipient (due, state) WHERE state < 2;
+
+-- name: m005
+-- Mail that comes for a destination which rests is marked with it as it is accepted.
+DROP TRIGGER arrival_comes;
+DROP VIEW arrival;
+CREATE VIEW arrival AS
+SELECT id, arrived, reverse_path, body, flags, ret, envid, size, head, conversation, refs, NULL AS data,
+    NULL AS address, NULL AS domain, NULL AS notify, NULL AS orcpt, NULL AS state, NULL AS due, NULL AS claimed_by,
+    NULL AS generation, NULL AS stranded, NULL AS account_id, NULL AS forward_path, NULL AS octets
+FROM message;
+CREATE TRIGGER arrival_comes INSTEAD OF INSERT ON arrival BEGIN
+    INSERT INTO message (id, arrived, reverse_path, body, flags, ret, envid, size, head, conversation, refs)
+    VALUES (NEW.id, NEW.arrived, NEW.reverse_path, NEW.body, NEW.flags, NEW.ret, NEW.envid, NEW.size, NEW.head,
+        NEW.conversation, NEW.refs);
+    INSERT INTO chunk (id, data) SELECT NEW.id << 12, NEW.data WHERE NEW.data IS NOT NULL;
+    INSERT INTO recipient (id, address, domain, notify, orcpt, state, due, claimed_by, generation, stranded)
+    SELECT NEW.id << 12, NEW.address, NEW.domain, NEW.notify, NEW.orcpt, NEW.state, NEW.due, NEW.claimed_by,
+        NEW.generation, NEW.stranded WHERE NEW.address IS NOT NULL;
+    INSERT INTO deposit (account_id, message_id, forward_path, octets)
+    SELECT NEW.account_id, NEW.id, NEW.forward_path, NEW.octets WHERE NEW.account_id IS NOT NULL
+    ON CONFLICT DO NOTHING;
+END;

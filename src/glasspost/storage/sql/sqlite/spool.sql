@@ -30,12 +30,12 @@ SELECT id FROM draft
 -- name: insert_arrival
 -- A message with its body, its first recipient and its first deposit, as far as it has them (spool.schema.sql).
 INSERT INTO arrival (id, arrived, reverse_path, body, flags, ret, envid, size, head, conversation, refs, data,
-    address, domain, notify, orcpt, state, due, claimed_by, generation, account_id, forward_path, octets)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    address, domain, notify, orcpt, state, due, claimed_by, generation, stranded, account_id, forward_path, octets)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_recipient
-INSERT INTO recipient (id, address, domain, notify, orcpt, state, due, claimed_by, generation)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO recipient (id, address, domain, notify, orcpt, state, due, claimed_by, generation, stranded)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_deposit
 -- The same message into the same maildrop twice is one deposit: a crash between deposit and settle adds nothing.
@@ -46,6 +46,16 @@ INSERT INTO deposit (account_id, message_id, forward_path, octets) VALUES (?, ?,
 SELECT id, address, notify, orcpt, attempts, generation, last_reply, delay_told, wish, doubtful, state, claimed_by,
     due
 FROM recipient WHERE state < 2 AND due <= ? ORDER BY due LIMIT ?
+
+-- name: due_for_a_rest
+-- The first that are due, with what tells whether they may be put behind the rest of their destination.
+SELECT id, CASE WHEN state = 0 AND wish <> 'bounce' THEN stranded ELSE '' END, notify, delay_told,
+    CASE stranded WHEN '' THEN 0.0 ELSE (SELECT arrived FROM message WHERE message.id = recipient.id >> 12) END,
+    CASE wish WHEN 'retry' THEN due ELSE 0.0 END
+FROM recipient WHERE state < 2 AND due <= ? ORDER BY due LIMIT ?
+
+-- name: put_behind
+UPDATE recipient SET due = ?, last_reply = ? WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: stranded
 -- Whoever waits for one destination to come back, the longest waiting first.

@@ -71,7 +71,7 @@ def form(text: str) -> str:
     text = re.sub(r"(\[?127\.0\.0\.1\]?):\d+", r"\1:port", text)
     text = re.sub(r"\w{3}, \d{1,2} \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "date", text)
     text = re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{3})?)?Z?", "moment", text)
-    text = re.sub(r"\buntil \d{4}-\d\d-\d\d", "until date", text)
+    text = re.sub(r"(\buntil|有效期至) \d{4}-\d\d-\d\d", r"\1 date", text)
     text = re.sub(r"\bTLSv1\.\d \w+", "TLS and its cipher", text)
     text = re.sub(r"\b\d\d:\d\d:\d\d(\.\d+)?", "time", text)
     return re.sub(r"\b\d+(\.\d+)? m?s\b|\b(in )?(\d+ seconds|1 min(ute)?)\b|\d+ 秒", "duration", text)

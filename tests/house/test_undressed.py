@@ -70,6 +70,8 @@ async def test_a_stale_explanation_is_noticed() -> None:
 
 def test_what_differs_from_run_to_run_is_no_change() -> None:
     assert PERFORM.form("q02k35gvvga5 127.0.0.1:4711") == PERFORM.form("q02k353f7kn0 127.0.0.1:25")
+    assert PERFORM.form("until 2036-11-20") == PERFORM.form("until 2036-11-21"), "a chapter outlives its day"
+    assert PERFORM.form("有效期至 2036-11-20") == PERFORM.form("有效期至 2036-11-21")
     assert PERFORM.form("550 5.1.1 no") != PERFORM.form("550 5.1.2 no")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from glasspost.mail import reply as say
 from glasspost.mail.envelope import BodyType, Notify, Outcome, Verdict
+from glasspost.mail.reply import Reply
 from glasspost.outbound.lanes import Job, Lanes, Sorting
 from glasspost.outbound.routes import Host, Route
 from glasspost.storage.bodies import MemoryContent
@@ -25,11 +26,21 @@ def message(number: int = 1) -> Message:
 def test_a_lane_for_each_destination_and_one_for_the_house() -> None:
     lanes = Lanes(20)
     away = lanes.lane(route("mx:away.test"))
-    assert lanes.lane(route("mx:away.test")) is away is lanes.known("mx:away.test")
+    assert lanes.lane(route("mx:away.test")) is away
     assert lanes.lane(route("mx:else.test")) is not away
     assert lanes.lane(None) is lanes.lane(None)
-    assert lanes.known("mx:nobody.test") is None
     assert [lane.key for lane in lanes] == ["mx:away.test", "mx:else.test", "local"]
+
+
+def test_only_where_all_ways_of_a_message_rest_does_it_rest() -> None:
+    lanes = Lanes(20)
+    away, other, here = route("mx:away.test"), route("mx:other.test"), route("mx:here.test")
+    for one, until in ((away, NOW + 60), (other, NOW + 90), (here, NOW)):
+        lanes.lane(one).rest_until = until
+    assert [lane.key for lane in lanes.at_rest([away, other, away], NOW)] == ["mx:away.test", "mx:other.test"]
+    for awake in (here, route("mx:nobody.test"), None, Reply(550, "5.1.2", "No such domain")):
+        assert lanes.at_rest([away, awake, other], NOW) == []
+    assert lanes.at_rest([away], NOW + 60) == []
 
 
 def test_a_lane_knows_the_newest_way() -> None:

@@ -9,7 +9,7 @@ Does not live here: making attempts (scheduler.py), the queue on disk (storage/s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 
@@ -135,8 +135,15 @@ class Lanes:
             lane.route = route
         return lane
 
-    def known(self, key: str) -> Lane | None:
-        return self._lanes.get(key)
+    def at_rest(self, routes: Iterable[Route | Reply | None], now: float) -> list[Lane]:
+        """The lanes of these routes, where all of them rest; none where one does not, or there is no route."""
+        found: dict[str, Lane] = {}
+        for route in routes:
+            lane = self._lanes.get(route.key) if isinstance(route, Route) else None
+            if lane is None or lane.rest_until <= now:
+                return []
+            found[lane.key] = lane
+        return list(found.values())
 
     def resting(self, now: float, schedule: Schedule) -> dict[str, Rest]:
         """What is left alone just now, and by whom it will be tried first: all others for it may stay on the disk."""

@@ -151,23 +151,13 @@ class Scheduler:
             return False
         if not self._claims.room_for(len(intake.recipients)):
             return False
-        resting = self._resting(intake)
+        ways = [self.ways.known(recipient.address.route) for recipient in intake.recipients]
+        resting = self._lanes.at_rest([way[0] if way else None for way in ways], self._clock.now())
         if resting:
             intake.due = max(lane.rest_until for lane in resting)
             if len(resting) == 1:
                 intake.due, intake.stranded = resting[0].turn(self.schedule), resting[0].key
         return not resting
-
-    def _resting(self, intake: Intake) -> list[Lane]:
-        """All destinations of a message, where all of them rest; none where one does not, or is not known yet."""
-        resting: dict[str, Lane] = {}
-        for recipient in intake.recipients:
-            known = self.ways.known(recipient.address.route)
-            lane = self._lanes.known(known[0].key) if known is not None and isinstance(known[0], Route) else None
-            if lane is None or lane.rest_until <= self._clock.now():
-                return []
-            resting[lane.key] = lane
-        return list(resting.values())
 
     def accepted(self, intake: Intake) -> None:
         """After the commit: what was handed over goes on its way at once; mailboxes are counted."""

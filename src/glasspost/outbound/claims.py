@@ -176,12 +176,12 @@ class Claims:
         self._alarm = self._clock.call_in(due - now, self.wake)
 
     async def _put_behind(self, now: float) -> int:
-        """Who is due, but waits for a destination that is left alone just now, stays on the disk until later. Returns
-        how many of the first that are due may be claimed."""
-        resting = self._lanes.resting(now, self._schedule)
-        if not resting:
+        """Who is due, but waits for a destination for which nobody else is wanted in hand, stays on the disk until
+        later. Returns how many of the first that are due may be claimed."""
+        left = self._lanes.to_be_left(now, self._schedule)
+        if not left:
             return CLAIM_AT_ONCE
-        seen, behind = await self._spool.put_behind(now, CLAIM_AT_ONCE, resting)
+        seen, behind = await self._spool.put_behind(now, CLAIM_AT_ONCE, left)
         return CLAIM_AT_ONCE if not behind else seen - behind
 
     def _is_busy(self, ours: int) -> bool:

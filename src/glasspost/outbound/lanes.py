@@ -20,6 +20,8 @@ from glasspost.outbound.routes import Route
 from glasspost.storage.spooled import Message, Queued, Rest
 
 LOCAL = "local"
+ENOUGH = 250  # jobs in a lane's hands that may have more fetched
+FETCHED_BY = 60.0  # seconds within which a destination that takes mail has fetched who waits for it, or has rested
 LONGEST_REST = 900.0  # seconds a destination that cannot be reached is left alone at most
 
 
@@ -145,14 +147,17 @@ class Lanes:
             found[lane.key] = lane
         return list(found.values())
 
-    def resting(self, now: float, schedule: Schedule) -> dict[str, Rest]:
-        """What is left alone just now, and by whom it will be tried first: all others for it may stay on the disk."""
+    def to_be_left(self, now: float, schedule: Schedule) -> dict[str, Rest]:
+        """The destinations for which nobody else has to leave the disk just now: who rests, and has somebody who will
+        try first; and who has enough in hand, and fetches the others with the first message that is taken."""
         notice_by = now - schedule.delay_notice if schedule.delay_notice > 0 else -inf
         found = {}
         for lane in self:
             if lane.rest_until > now and lane.probe == lane.rest_until and lane.rest_reply is not None:
                 due = lane.turn(schedule)
                 found[lane.key] = Rest(due, str(lane.rest_reply), lane.failed, notice_by, due - schedule.expire)
+            elif lane.stranded and len(lane.jobs) >= ENOUGH:
+                found[lane.key] = Rest(now + FETCHED_BY, None, inf, notice_by, now + FETCHED_BY - schedule.expire)
         return found
 
     def sweep(self, now: float) -> None:

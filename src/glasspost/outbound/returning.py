@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from glasspost.outbound.claims import Claims
-from glasspost.outbound.lanes import Lane
+from glasspost.outbound.lanes import ENOUGH, Lane
 from glasspost.storage.spooled import Queued
 
 FETCH_AT_ONCE = 500  # recipients
@@ -44,7 +44,7 @@ class Returning:
 
     def fetch(self, lane: Lane) -> None:
         """A destination has taken something: have more for it in hand, if more waits and little is left."""
-        if lane.fetching or len(lane.jobs) > FETCH_AT_ONCE // 2:
+        if lane.fetching or len(lane.jobs) >= ENOUGH:
             return
         if not self._claims.has_room(FETCH_AT_ONCE):
             self._waiting[lane.key] = lane

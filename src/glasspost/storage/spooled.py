@@ -106,12 +106,13 @@ class Intake:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A destination that is left alone: who waits for it and falls due meanwhile comes again at `due`, and hears
-    `reply`. Not whom a postmaster wished to be tried after it began (`since`), nor who arrived by `notice_by` and was
-    not told yet that it takes longer, nor who arrived by `expire_by`: with those there is something to do before."""
+    """A destination for which nobody more is claimed: who waits for it and falls due meanwhile comes again at `due`,
+    and hears `reply`. Not whom a postmaster wished to be tried after it began (`since`), nor who arrived by `notice_by`
+    and was not told yet that it takes longer, nor who arrived by `expire_by`: with those there is something to do
+    before."""
 
     due: float
-    reply: str
+    reply: str | None  # None: what was heard before
     since: float
     notice_by: float
     expire_by: float

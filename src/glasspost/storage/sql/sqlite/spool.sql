@@ -55,7 +55,7 @@ SELECT id, CASE WHEN state = 0 AND wish <> 'bounce' THEN stranded ELSE '' END, n
 FROM recipient WHERE state < 2 AND due <= ? ORDER BY due LIMIT ?
 
 -- name: put_behind
-UPDATE recipient SET due = ?, last_reply = ? WHERE id IN (SELECT value FROM json_each(?))
+UPDATE recipient SET due = ?, last_reply = coalesce(?, last_reply) WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: stranded
 -- Whoever waits for one destination to come back, the longest waiting first.

@@ -204,11 +204,17 @@ class _FaultyFile(apsw.VFSFile):
         FaultyDisk.syncs += 1
         super().xSync(flags)
 
+    def xWrite(self, data: bytes, offset: int) -> None:
+        if FaultyDisk.full:
+            raise apsw.FullError("no space left on device")
+        super().xWrite(data, offset)
+
 
 class FaultyDisk(apsw.VFS):
-    """A disk whose fsync can be made to fail, and is counted."""
+    """A disk whose fsync can be made to fail, and is counted; and that can be full."""
 
     broken = False
+    full = False
     syncs = 0
 
     def __init__(self) -> None:
@@ -223,7 +229,7 @@ def disk() -> Iterator[type[FaultyDisk]]:
     vfs = FaultyDisk()
     apsw.set_default_vfs("faulty")
     yield FaultyDisk
-    FaultyDisk.broken = False
+    FaultyDisk.broken = FaultyDisk.full = False
     apsw.set_default_vfs("unix")
     vfs.unregister()
 
@@ -243,6 +249,20 @@ async def test_after_a_failed_fsync_nothing_is_believed_any_more(
     assert isinstance(later, StoreBroken) and "look at the disk" in str(later)
     assert alarms == [done[0]]
     assert stored(database) == [1]
+
+
+def test_a_file_can_be_closed_on_a_full_disk(disk: type[FaultyDisk], tmp_path: Path) -> None:
+    database = Database(tmp_path / "spool.db", "spool")
+    database.apply(adding(1))
+    disk.full = True
+    with pytest.raises(StoreFull):
+        database.apply(adding(2))
+    database.close_now()
+    assert database.path.with_name("spool.db-wal").exists(), "it could not be folded into the file"
+    disk.full = False
+    again = Database(database.path, "spool")
+    assert stored(again) == [1]
+    again.close_now()
 
 
 async def test_a_broken_store_refuses_what_already_waits(opened: Callable[[], Database]) -> None:

@@ -22,6 +22,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
@@ -210,9 +211,11 @@ class Database:
         return float((pages - row(self.writer, "PRAGMA page_count")[0]) * size)
 
     def close_now(self) -> None:
-        """Close; only where no writer thread runs."""
+        """Close; only where no writer thread runs. What cannot be folded into the file, because the disk is full or
+        fails, stays in the WAL, where the next start finds it."""
         for connection in (*self._idle_readers, self.reader, self.writer):
-            connection.close()
+            with suppress(apsw.Error):
+                connection.close()
         self._idle_readers.clear()
 
     # --- the writer thread ------------------------------------------------------------------------------------

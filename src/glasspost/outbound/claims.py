@@ -21,7 +21,9 @@ from glasspost.storage.spooled import Queued
 from glasspost.storage.sqlite import row
 
 CLAIM_AT_ONCE = 500
-BREATH = 0.1  # seconds between two such lots that are put behind a rest, while the store has other work to do
+# Seconds between two such lots that are put behind a rest, while the store has other work to do: so many times what
+# the last of them took, and within these bounds.
+BREATHS, BREATH, LONGEST_BREATH = 25, 0.1, 1.0
 LOOK_AROUND = 1.0  # seconds between looks at what others changed in the store
 CLAIM_AGAIN = 5.0  # seconds until a claim that failed is tried again
 
@@ -156,11 +158,14 @@ class Claims:
                 if due > now:
                     self._wake_at(due, now)
                     return
+                begun = asyncio.get_running_loop().time()
                 left = await self._put_behind(now)
+                took = asyncio.get_running_loop().time() - begun
                 claimed = await self._spool.claim(now, min(room, left), self.in_hand) if left else []
                 self._take(claimed)
                 if left < CLAIM_AT_ONCE and self._is_busy(2 if left else 1):
-                    self._breath = self._clock.call_in(BREATH, self._breathed)
+                    breath = min(max(BREATH, BREATHS * took), LONGEST_BREATH)
+                    self._breath = self._clock.call_in(breath, self._breathed)
                     return
                 if left and not claimed:
                     return

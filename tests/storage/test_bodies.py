@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glasspost.errors import StoreFull
-from glasspost.storage.bodies import PIECE, ContentGone, Draft, MemoryContent, StoredContent
+from glasspost.storage.bodies import CLEARED_AT_ONCE, PIECE, ContentGone, Draft, MemoryContent, StoredContent
 from glasspost.storage.spool import Spool
 from stores import Store
 
@@ -88,13 +88,15 @@ async def test_a_piece_that_finds_no_room_is_known(store: Store, spool: Spool) -
     assert store.counts() == {}
 
 
-async def test_what_is_not_wanted_is_taken_back_from_the_disk(store: Store, spool: Spool) -> None:
+@pytest.mark.parametrize("pieces", [1, CLEARED_AT_ONCE, 3 * CLEARED_AT_ONCE])
+async def test_what_is_not_wanted_is_taken_back_from_the_disk(store: Store, spool: Spool, pieces: int) -> None:
     draft, other = spool.new_draft(), spool.new_draft()
-    draft.add(b"x" * 3 * PIECE)
+    draft.add(b"x" * (pieces * PIECE + 1))
     other.add(b"y" * 2 * PIECE)
     draft.discard()
     draft.discard()
-    await written(spool)
+    for _ in range(5):  # a few pieces in each commit
+        await written(spool)
     assert store.look("SELECT id FROM draft") == [other.id]
     assert store.look("SELECT DISTINCT id >> 12 FROM chunk") == [other.id]
 

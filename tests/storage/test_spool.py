@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from glasspost.errors import StoreError, StoreFull
 from glasspost.mail.envelope import Notify, Recipient
 from glasspost.storage import mailboxes, queue
-from glasspost.storage.bodies import PIECE, ContentGone
+from glasspost.storage.bodies import CLEARED_AT_ONCE, PIECE, ContentGone
 from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import CLAIMED, HELD, WAITING, Queued, Rest, Settlement
 from stores import BODY, HEAD, LEASE, NOW, Store, accepted, address, intake_for, read, settled
@@ -325,6 +325,15 @@ async def test_a_deferral_from_before_changes_nothing(store: Store) -> None:
     await settled(quick, gone(theirs))
 
 
+async def cleared(store: Store, spool: Spool) -> None:
+    """Until nothing is left of large bodies that nobody needs."""
+    for _ in range(100):
+        if not store.look("SELECT id FROM draft"):
+            return
+        await spool.database.written(lambda _connection: None, 1)
+    raise AssertionError("something is left")
+
+
 async def test_one_recipient_settled_twice_counts_once(store: Store) -> None:
     spool = store.node()
     intake = await accepted(spool, intake_for(spool, "bob@away.test", "eve@away.test", claim=True))
@@ -345,11 +354,39 @@ async def test_settlements_of_many_messages_at_once(store: Store) -> None:
     batches = [gone(*large.queued), gone(*several.queued[:2]), gone(*kept.queued)]
     batches += [[later(*singles[0].queued)], *(gone(*one.queued) for one in singles[1:])]
     assert await asyncio.gather(*(settled(spool, batch) for batch in batches)) == [set()] * len(batches)
+    await cleared(store, spool)
     assert store.look("SELECT id >> 12 FROM recipient ORDER BY id") == [several.draft.id, singles[0].draft.id]
     assert store.look("SELECT id FROM message ORDER BY id") == [
         several.draft.id, singles[0].draft.id, kept.draft.id
     ]  # fmt: skip
     assert store.counts() == {"message": 3, "chunk": 3, "recipient": 2, "deposit": 1}
+
+
+async def test_a_large_body_goes_a_few_pieces_at_a_time(store: Store) -> None:
+    """What makes it needless is done at once; 12,800 pages for 50 MB in one commit would keep everybody waiting."""
+    spool = store.node()
+    large = await accepted(spool, intake_for(spool, "big@away.test", body=LARGE * 8, claim=True))
+    await settled(spool, gone(*large.queued))
+    left = store.counts()
+    assert left.pop("chunk") >= 3 * CLEARED_AT_ONCE
+    assert left == {"draft": 1}
+    with pytest.raises(ContentGone):
+        await read(large.queued[0])
+    small = await accepted(spool, intake_for(spool, "a@x.test"))
+    assert store.look("SELECT id FROM draft") == [large.draft.id], "a small one does not wait for it"
+    await cleared(store, spool)
+    assert store.counts() == {"message": 1, "chunk": 1, "recipient": 1}
+    assert store.look("SELECT id FROM message") == [small.draft.id]
+
+
+async def test_what_a_crash_leaves_of_a_large_body_goes_at_the_next_start(store: Store) -> None:
+    spool = store.node()
+    large = await accepted(spool, intake_for(spool, "big@away.test", body=LARGE * 8, claim=True))
+    await settled(spool, gone(*large.queued))
+    after = store.killed()
+    assert after.counts().keys() == {"chunk", "draft"}
+    after.node(recover_at=NOW + 10)
+    assert after.counts() == {}
 
 
 async def test_a_deferral_says_why_and_until_when(store: Store) -> None:

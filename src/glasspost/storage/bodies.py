@@ -1,16 +1,20 @@
 """The octets of messages: gathered while they come, found again wherever they are.
 
-Lives here: `Draft`, a message that is arriving; `Content`, one that is stored or still in memory.
+Lives here: `Draft`, a message that is arriving; `Content`, one that is stored or still in memory; and how what nobody
+needs any more is cleared away.
 Does not live here: envelopes and recipients (spool.py), maildrops (mailboxes.py).
 
 A small message stays in memory until it is committed. A larger one goes to the disk in pieces of 256 KB while it
 comes, each piece in whatever commit is next, so a slow sender never holds the writer and a large message never holds
 memory: at most three pieces. Only the accepting commit waits for the disk. (docs/decisions/0003: why not a file.)
+
+It goes as it came. 50 MB are 12,800 pages, and a commit that gave them all back would keep everybody waiting: the one
+that makes them needless writes the message down as a draft, and its pieces follow, a few in a commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 import apsw
@@ -22,6 +26,7 @@ from glasspost.storage.sqlite import row, rows
 PIECE = 256 * 1024  # octets of one chunk row
 CHUNK_BITS = 12  # a message has at most 4096 chunks: 1 GB
 _OPENING = 64 * 1024  # octets of a large message that are kept for a look at its header
+CLEARED_AT_ONCE = 4  # pieces
 _BEHIND = 2  # pieces on their way to the disk before the sender is asked to wait
 
 queries = Queries("sqlite", "spool")
@@ -236,7 +241,7 @@ class Draft:
         self._opening = b""
         self.on_room = None
         if self._stored:
-            self._write(_discarding(self.id), lambda _result, _error: None)
+            clear_away(self._database, [self.id])
             self._stored = 0
 
     def _store_whole_pieces(self) -> None:
@@ -283,16 +288,47 @@ def _cutting(chunk: int, start: int, end: int, rest: bytes) -> Callable[[apsw.Co
     return job
 
 
-def _discarding(message_id: int) -> Callable[[apsw.Connection], None]:
-    def job(connection: apsw.Connection) -> None:
-        low = message_id << CHUNK_BITS
-        connection.execute(queries.delete_chunks, (low, low + (1 << CHUNK_BITS)))
-        connection.execute(queries.end_draft, (message_id,))
+def drop_body(connection: apsw.Connection, number: int, size: int, remains: list[int] | None) -> None:
+    """The body of a message that is gone goes: at once, or, where it is large and there are `remains`, by being put
+    down there, to be cleared away when this is committed."""
+    if remains is not None and size > CLEARED_AT_ONCE * PIECE:
+        connection.execute(queries.begin_draft, (number,))
+        remains.append(number)
+    else:
+        connection.execute(queries.delete_chunks, _chunks_of(number))
+
+
+def clear_away(database: Database, numbers: Sequence[int]) -> None:
+    """Take the pieces of drafts that nobody needs off the disk, a few in a commit, others' jobs between. What a crash
+    or an error leaves goes at the next start."""
+    if not numbers:
+        return
+
+    def done(finished: bool, error: Exception | None) -> None:
+        if error is None:
+            clear_away(database, numbers[1:] if finished else numbers)
+
+    database.write(_clearing(numbers[0]), done, CLEARED_AT_ONCE * PIECE, durable=False)
+
+
+def _clearing(number: int) -> Callable[[apsw.Connection], bool]:
+    def job(connection: apsw.Connection) -> bool:
+        connection.execute(queries.delete_last_chunks, (*_chunks_of(number), CLEARED_AT_ONCE))
+        finished = connection.changes() < CLEARED_AT_ONCE
+        if finished:
+            connection.execute(queries.end_draft, (number,))
+        return finished
 
     return job
 
 
+def _chunks_of(number: int) -> tuple[int, int]:
+    low = number << CHUNK_BITS
+    return low, low + (1 << CHUNK_BITS)
+
+
 def discard_drafts(connection: apsw.Connection) -> None:
-    """At start: what was arriving when the node died was never acknowledged, and goes."""
-    for (draft_id,) in rows(connection, queries.drafts):
-        _discarding(draft_id)(connection)
+    """At start: what was arriving or going when the node died goes."""
+    for (number,) in rows(connection, queries.drafts):
+        connection.execute(queries.delete_chunks, _chunks_of(number))
+        connection.execute(queries.end_draft, (number,))

@@ -63,7 +63,7 @@ Done = Callable[[Any, Exception | None], None]
 
 BATCH_LIMIT = 2_000  # small jobs in one commit: bounds how long the first of them waits
 COMMIT_OCTETS = 2_000_000  # of large jobs in one commit
-LOOSE_OCTETS = 8_000_000  # written and not synced: a reply that comes then waits until the disk has them
+LOOSE_OCTETS = 4_000_000  # written and not synced: a reply that comes then waits until the disk has them
 WRITER_CACHE = 8_192  # KB of pages
 WORTH_SHRINKING = 16_000_000  # empty octets in a file
 

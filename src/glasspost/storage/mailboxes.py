@@ -17,7 +17,7 @@ import apsw
 
 from glasspost.ids import read_id, write_id
 from glasspost.mail.address import address_from_text, path_from_text
-from glasspost.storage.bodies import StoredContent, queries
+from glasspost.storage.bodies import StoredContent, clear_away, queries
 from glasspost.storage.database import Database
 from glasspost.storage.spool_jobs import drop_refs
 from glasspost.storage.spooled import deposit_header
@@ -71,8 +71,14 @@ class Maildrop:
 
     async def expunge(self, deposits: Sequence[Deposit]) -> None:
         """Remove them for ever; durable on return. Raises StoreError, and then none is removed."""
-        account = self._account_id
-        await self._mailboxes.database.written(lambda connection: remove(connection, account, deposits))
+        account, remains = self._account_id, list[int]()
+
+        def job(connection: apsw.Connection) -> None:
+            remains.clear()
+            remove(connection, account, deposits, remains)
+
+        await self._mailboxes.database.written(job)
+        clear_away(self._mailboxes.database, remains)
         self._mailboxes.forget_usage(account)
 
     def release(self) -> None:
@@ -149,12 +155,14 @@ def read_whole(database: Database, held: Held) -> bytes:
     return head + b"".join(content.pieces(database.reader))
 
 
-def remove(connection: apsw.Connection, account_id: int, deposits: Iterable[Deposit]) -> None:
-    """The job that expunges."""
+def remove(
+    connection: apsw.Connection, account_id: int, deposits: Iterable[Deposit], remains: list[int] | None = None
+) -> None:
+    """The job that expunges (`remains`: see bodies.drop_body)."""
     for deposit in deposits:
         connection.execute(queries.delete_deposit, (account_id, deposit.id))
         if connection.changes():
-            drop_refs(connection, deposit.id, 1)
+            drop_refs(connection, deposit.id, 1, remains)
 
 
 def remove_all(connection: apsw.Connection, account_id: int) -> int:

@@ -26,6 +26,7 @@ from glasspost.storage.bodies import (
     Draft,
     MemoryContent,
     StoredContent,
+    clear_away,
     discard_drafts,
     queries,
 )
@@ -273,6 +274,8 @@ class Spool:
             if error is None and not job.told:
                 for report in reports:
                     report.deposits, report.recipients = [], []
+            if error is None:
+                clear_away(self.database, job.remains)
             done(job.void, error)
 
         behind_pieces = any(report.streamed for report in job.reports)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import apsw
 
 from glasspost.errors import StoreError, StoreFull
-from glasspost.storage.bodies import CHUNK_BITS, PIECE, queries
+from glasspost.storage.bodies import CHUNK_BITS, PIECE, drop_body, queries
 from glasspost.storage.spooled import WAITING, Settlement, deposit_header
 from glasspost.storage.sqlite import row, rows
 
@@ -97,12 +97,13 @@ class Acceptance:
 class Settling:
     """What attempts came to, with the reports they call for: one commit for both."""
 
-    __slots__ = ("reports", "settlements", "void")
+    __slots__ = ("remains", "reports", "settlements", "void")
 
     def __init__(self, settlements: Sequence[Settlement], reports: Sequence[Acceptance]) -> None:
         self.settlements = settlements
         self.reports = reports
         self.void: set[int] = set()  # recipients for which nothing was changed: they are somebody else's now
+        self.remains: list[int] = []  # large bodies to be cleared away
 
     @property
     def told(self) -> bool:
@@ -119,18 +120,19 @@ class Settling:
         others: list[tuple[Settling, Settlement]] = []
         for job in jobs:
             job.void.clear()
+            job.remains.clear()
             for one in job.settlements:
                 is_plain = one.due is None and not (one.deposits or one.forwards or one.doubtful)
                 (plain if is_plain else others).append((job, one))
-        if not _settle_plain(connection, [one for _, one in plain]):
+        if not _settle_plain(connection, [one for _, one in plain], jobs[0].remains):
             others = plain + others
         for job, one in others:
-            if not _settle_one(connection, one):
+            if not _settle_one(connection, one, job.remains):
                 job.void.add(one.queued.id)
         Acceptance.together(connection, [report for job in jobs if job.told for report in job.reports])
 
 
-def _settle_plain(connection: apsw.Connection, settlements: Sequence[Settlement]) -> bool:
+def _settle_plain(connection: apsw.Connection, settlements: Sequence[Settlement], remains: list[int]) -> bool:
     """Settle recipients that are simply gone, all at once. False, and nothing changed, where some are not this
     node's any more: then each must be looked at."""
     if len(settlements) < 2:
@@ -147,30 +149,30 @@ def _settle_plain(connection: apsw.Connection, settlements: Sequence[Settlement]
     single = [number for number, count in gone.items() if count == 1]
     for number, count in gone.items():
         if count > 1:
-            drop_refs(connection, number, count)
+            drop_refs(connection, number, count, remains)
     listed = json.dumps(single)
     connection.execute(queries.drop_one_ref, (listed,))
     connection.execute(queries.delete_listed_messages, (listed,))
     if connection.changes() < len(single):
         left = {number for (number,) in connection.execute(queries.existing_messages, (listed,))}
         single = [number for number in single if number not in left]
-    _delete_chunks(connection, single, {one.queued.message.id: one.queued.message.size for one in settlements})
+    sizes = {one.queued.message.id: one.queued.message.size for one in settlements}
+    _drop_bodies(connection, {number: sizes[number] for number in single}, remains)
     return True
 
 
-def _delete_chunks(connection: apsw.Connection, numbers: Iterable[int], sizes: dict[int, int]) -> None:
+def _drop_bodies(connection: apsw.Connection, sizes: Mapping[int, int], remains: list[int]) -> None:
     """The bodies of messages that are gone: small ones have one row."""
     small = []
-    for number in numbers:
-        if sizes[number] <= PIECE:
+    for number, size in sizes.items():
+        if size <= PIECE:
             small.append(number << CHUNK_BITS)
         else:
-            low = number << CHUNK_BITS
-            connection.execute(queries.delete_chunks, (low, low + (1 << CHUNK_BITS)))
+            drop_body(connection, number, size, remains)
     connection.execute(queries.delete_listed_chunks, (json.dumps(small),))
 
 
-def _settle_one(connection: apsw.Connection, settlement: Settlement) -> bool:
+def _settle_one(connection: apsw.Connection, settlement: Settlement, remains: list[int]) -> bool:
     """False, and nothing changed, where it is somebody else's now, or a postmaster removed it."""
     queued = settlement.queued
     if settlement.doubtful:
@@ -184,7 +186,7 @@ def _settle_one(connection: apsw.Connection, settlement: Settlement) -> bool:
         return False
     count = 1 - _passed_on(connection, settlement)
     if count:
-        drop_refs(connection, queued.message.id, count)
+        drop_refs(connection, queued.message.id, count, remains)
     return True
 
 
@@ -231,13 +233,13 @@ def _deferred_row(settlement: Settlement) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def drop_refs(connection: apsw.Connection, number: int, count: int) -> None:
-    """So many recipients or deposits of a message are gone; with the last of them the message goes."""
+def drop_refs(connection: apsw.Connection, number: int, count: int, remains: list[int] | None = None) -> None:
+    """So many recipients or deposits of a message are gone; with the last of them the message goes (`remains`: see
+    drop_body)."""
     left = row(connection, queries.drop_refs, (count, number))
     if left is not None and left[0] <= 0:
-        low = number << CHUNK_BITS
         connection.execute(queries.delete_message, (number,))
-        connection.execute(queries.delete_chunks, (low, low + (1 << CHUNK_BITS)))
+        drop_body(connection, number, left[1], remains)
 
 
 def renew_all(connection: apsw.Connection, renewed: Sequence[tuple[float, int, int]]) -> None:

@@ -20,7 +20,8 @@ from glasspost.storage.sql import migrations
 
 BUSY_MILLISECONDS = 10_000  # how long one process waits for another's transaction
 READER_CACHE = 2_048  # KB of pages
-CHECKPOINT_PAGES = 16_000  # of WAL before it is copied into the file: 64 MB, some seconds of full load
+# Of WAL before it is copied into the file: 16 MB. What is synced there is what a commit may have to wait for, too.
+CHECKPOINT_PAGES = 4_000
 WAL_OCTETS = 100_000_000  # what a WAL keeps of the disk when it begins anew
 
 

@@ -18,6 +18,9 @@ SELECT count(*) FROM chunk WHERE id >= ? AND id < ?
 -- name: delete_chunks
 DELETE FROM chunk WHERE id >= ? AND id < ?
 
+-- name: delete_last_chunks
+DELETE FROM chunk WHERE id IN (SELECT id FROM chunk WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT ?)
+
 -- name: begin_draft
 INSERT INTO draft (id) VALUES (?)
 
@@ -94,7 +97,7 @@ UPDATE recipient SET state = CASE state WHEN 2 THEN 2 ELSE 0 END, due = CASE wis
 WHERE id = ?10 AND generation = ?11
 
 -- name: drop_refs
-UPDATE message SET refs = refs - ? WHERE id = ? RETURNING refs
+UPDATE message SET refs = refs - ? WHERE id = ? RETURNING refs, size
 
 -- name: delete_message
 DELETE FROM message WHERE id = ?

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from glasspost.node.node import Node
     from glasspost.node.settings import Config
 
+# How long a busy loop thread keeps the interpreter from the writer. Python's 5 ms count for each statement of a commit.
+SWITCH_SECONDS = 0.0005
+
 
 def serve(
     config: Annotated[
@@ -49,6 +52,7 @@ def serve(
     from glasspost.node.succession import become_the_next
 
     keep_large_buffers_apart()
+    sys.setswitchinterval(SWITCH_SECONDS)
     node = Node(settings, inheritance=Inheritance.from_environment(os.environ))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         replaced = runner.run(_run(node, source))

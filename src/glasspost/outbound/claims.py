@@ -20,7 +20,7 @@ from glasspost.storage.spool import Spool
 from glasspost.storage.spooled import Queued
 from glasspost.storage.sqlite import row
 
-CLAIM_AT_ONCE = 500
+CLAIM_AT_ONCE = 200  # recipients: the writer and the loop share one interpreter, and others wait for both
 # Seconds between two such lots that are put behind a rest, while the store has other work to do: so many times what
 # the last of them took, and within these bounds.
 BREATHS, BREATH, LONGEST_BREATH = 25, 0.1, 1.0

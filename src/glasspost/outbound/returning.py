@@ -21,7 +21,7 @@ from glasspost.outbound.claims import Claims
 from glasspost.outbound.lanes import ENOUGH, Lane
 from glasspost.storage.spooled import Queued
 
-FETCH_AT_ONCE = 500  # recipients
+FETCH_AT_ONCE = 200  # recipients
 
 log = structlog.get_logger("scheduler")
 

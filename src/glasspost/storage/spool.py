@@ -210,25 +210,24 @@ class Spool:
         return row(self.database.reader, queries.has_stranded, (destination,)) is not None
 
     def _claim(self, connection: apsw.Connection, found: list[Any], now: float) -> list[Queued]:
-        """The rows of `due` or `stranded`, claimed by this node."""
-        messages: dict[int, Message] = {}
-        claimed = []
+        """The rows of `due` or `stranded`, claimed by this node: all of them in three statements, because each has to
+        get the interpreter back from a busy loop thread."""
+        taken_over = {one[0] for one in found if one[10] == CLAIMED and one[11] != self.node}
         for one in found:
-            number = one[0] >> CHUNK_BITS
-            if number not in messages:
-                messages[number] = self._load(connection, number)
-            taken_over = one[10] == CLAIMED and one[11] != self.node
-            if taken_over:
+            if one[0] in taken_over:
                 connection.execute(queries.doubt_one, (one[0], one[1], now, _LEASE_RAN_OUT.format(one[11])))
-            query = queries.claim_in_doubt if taken_over else queries.claim
-            connection.execute(query, (now + self.lease, self.node, one[0]))
-            claimed.append(
-                Queued(
-                    one[0], messages[number], address_from_text(one[1]), Notify(one[2]), one[3], one[4], one[5] + 1,
-                    one[6], bool(one[7]), one[8], one[9] + taken_over, due=one[12],
-                )
-            )  # fmt: skip
-        return claimed
+        plain = [one[0] for one in found if one[0] not in taken_over]
+        for query, claimed in ((queries.claim, plain), (queries.claim_in_doubt, list(taken_over))):
+            if claimed:
+                connection.execute(query, (now + self.lease, self.node, json.dumps(claimed)))
+        messages = self._load(connection, {one[0] >> CHUNK_BITS for one in found})
+        return [
+            Queued(
+                one[0], messages[one[0] >> CHUNK_BITS], address_from_text(one[1]), Notify(one[2]), one[3], one[4],
+                one[5] + 1, one[6], bool(one[7]), one[8], one[9] + (one[0] in taken_over), due=one[12],
+            )
+            for one in found
+        ]  # fmt: skip
 
     def next_due(self) -> float | None:
         """When the next waiting recipient falls due (or a lease ends); None where nothing waits."""
@@ -240,12 +239,15 @@ class Spool:
         renewed = [(now + self.lease, queued.id, queued.generation) for queued in held]
         await self.database.written(lambda connection: renew_all(connection, renewed))
 
-    def _load(self, connection: apsw.Connection, number: int) -> Message:
-        found = row(connection, queries.message, (number,))
-        assert found is not None, "a recipient without its message"
-        content = StoredContent(self.database, number, found[8], found[7])
+    def _load(self, connection: apsw.Connection, numbers: Collection[int]) -> dict[int, Message]:
+        found = rows(connection, queries.messages, (json.dumps(list(numbers)),))
+        assert len(found) == len(numbers), "a recipient without its message"
+        return {one[0]: self._message(one) for one in found}
+
+    def _message(self, found: Any) -> Message:
+        content = StoredContent(self.database, found[0], found[8], found[7])
         return Message(
-            number, path_from_text(found[2]), BodyType(found[3]), bool(found[4] & 1), bool(found[4] & 2), found[5],
+            found[0], path_from_text(found[2]), BodyType(found[3]), bool(found[4] & 1), bool(found[4] & 2), found[5],
             found[6], found[7], found[1], found[9], content,
             requiretls=bool(found[4] & 4), tls_optional=bool(found[4] & 8),
         )  # fmt: skip

@@ -73,14 +73,20 @@ SELECT 1 FROM recipient WHERE state = 0 AND stranded = ? AND stranded <> '' LIMI
 SELECT min(due) FROM recipient WHERE state < 2
 
 -- name: claim
-UPDATE recipient SET state = 1, due = ?, claimed_by = ?, generation = generation + 1 WHERE id = ?
+UPDATE recipient SET state = 1, due = ?, claimed_by = ?, generation = generation + 1
+WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: claim_in_doubt
 -- The lease of another node has run out: an attempt of its may have been under way, and may have arrived.
-UPDATE recipient SET state = 1, due = ?, claimed_by = ?, generation = generation + 1, doubtful = doubtful + 1 WHERE id = ?
+UPDATE recipient SET state = 1, due = ?, claimed_by = ?, generation = generation + 1, doubtful = doubtful + 1
+WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: message
 SELECT id, arrived, reverse_path, body, flags, ret, envid, size, head, conversation FROM message WHERE id = ?
+
+-- name: messages
+SELECT id, arrived, reverse_path, body, flags, ret, envid, size, head, conversation FROM message
+WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: settle_gone
 DELETE FROM recipient WHERE id = ? AND generation = ?

@@ -3,7 +3,7 @@
 Lives here: when what was committed is copied from the WAL into the file, and by whom.
 Does not live here: commits (database.py), connections (sqlite.py).
 
-SQLite would have the commit that makes the WAL too long copy all of it: 64 MB, a tenth of a second and more, in which
+SQLite would have the commit that makes the WAL too long copy all of it: 16 MB, some hundredths of a second, in which
 everybody waits for the writer. Here a thread of its own copies while the writer goes on; what the writer has added
 meanwhile is copied in further rounds, each shorter than the last. The little that is left then the writer copies
 itself, between two commits: with nothing left to copy, its next commit begins the WAL anew.

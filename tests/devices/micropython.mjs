@@ -59,7 +59,7 @@ function openBridge() {
   function call(name, ...words) {
     Atomics.store(ring, 0, 0);
     port1.postMessage([name, ...words]);
-    Atomics.wait(ring, 0, 0);
+    while (Atomics.load(ring, 0) === 0) Atomics.wait(ring, 0, 0); // the last answer's bell may ring late
     return receiveMessageOnPort(port1).message;
   }
   return { call, close: () => worker.terminate() };
